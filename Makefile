@@ -1,0 +1,41 @@
+# Every target sets up what it needs; the first call on a fresh machine installs, later calls are instant.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+export PYTHONUTF8 := 1
+
+.PHONY: setup demo test lint bench chaos lock clean
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements/dev.lock pyproject.toml
+	@command -v python3 >/dev/null || { echo "Python 3.11 or newer is needed: install python3 and python3-venv"; exit 1; }
+	@test -x $(PY) || python3 -m venv $(VENV)
+	@$(PY) -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements/dev.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --editable .
+	@touch $@
+
+demo: setup ## three incidents in the lab, handled end to end
+	@$(VENV)/bin/watchkeeper demo $(ARGS)
+
+test: setup ## the whole suite; WATCHKEEPER_REQUIRE_PEERS=1 turns skips into failures
+	@$(PY) -m pytest $(ARGS)
+
+lint: setup
+	@$(VENV)/bin/ruff check src tests bench
+	@$(VENV)/bin/ruff format --check src tests bench
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+bench: setup ## benchmarks that need no data
+	@$(PY) -m bench.watch
+
+chaos: setup ## make chaos SUITE=watch RUNS=200 SEED=1
+	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)
+
+lock: setup ## resolve again after a change of pyproject.toml
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml -o requirements/dev.lock
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements/run.lock
+	@echo uv | $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header - -o requirements/bootstrap.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,65 @@
+"""The right to send one effect, and the epochs that take it away."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from watchkeeper.core.actions import Action
+from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, PlanId
+from watchkeeper.core.model import Contract, Instant
+from watchkeeper.core.subjects import Scope
+
+
+class EffectPhase(StrEnum):
+    APPLY = "apply"
+    RELEASE = "release"
+    UNDO = "undo"
+
+
+class EpochSeen(Contract):
+    """The epoch of one authority scope (`all`, `environment:prod`, `service:prod/chat`, `agent:...`, `action:...`,
+    `target:...`) when the decision was made. A claim under an older epoch is refused (invariant 2)."""
+
+    scope: str
+    epoch: int
+
+
+class Claim(Contract):
+    schema_name = "watchkeeper.dev/claim/v1"
+    id: ClaimId
+    key: ActionKey
+    incident: IncidentId
+    plan: PlanId
+    plan_hash: str
+    step: int
+    phase: EffectPhase
+    decision: DecisionId
+    approval: ApprovalId | None
+    policy_version: str
+    epochs: tuple[EpochSeen, ...]
+    holder: str
+    fence: int = Field(ge=1)
+    taken: Instant
+    not_after: Instant
+    """The effect is not sent later than this; at most 10 s after `taken`."""
+
+
+MAX_CLAIM_S = 10.0
+
+
+def authority_scopes(scope: Scope, agent: str, runbook: str, action: Action) -> tuple[str, ...]:
+    """Every scope whose stop must halt this action; sorted, so that locks are taken in one order."""
+    return tuple(
+        sorted(
+            {
+                "all",
+                f"environment:{scope.environment}",
+                f"service:{scope}",
+                f"agent:{agent}",
+                f"action:{runbook}/{action.intent}",
+                f"target:{action.target}",
+            }
+        )
+    )

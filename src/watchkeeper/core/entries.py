@@ -1,0 +1,244 @@
+"""The ledger entry: its envelope (final) and the data of each kind.
+
+An entry is the canonical JSON of a CloudEvents 1.0 envelope. `source` names the installation and the writer;
+`wkseq` counts that writer's entries without a gap and `wkprev` is the SHA-256 of its previous entry's bytes, so that
+a missing one is found whoever removed it. Data holds enumerated fields, ids, numbers and commitments, no free text.
+Later versions add kinds and optional fields; they never change these.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, SerializeAsAny
+
+from watchkeeper.core.actions import Change
+from watchkeeper.core.canonical import canonical_model
+from watchkeeper.core.claims import Claim, EpochSeen
+from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
+from watchkeeper.core.diagnosis import Diagnosis
+from watchkeeper.core.evidence import EvidenceRef
+from watchkeeper.core.findings import Finding
+from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, PlanId, RemedyId
+from watchkeeper.core.model import Contract, Instant
+from watchkeeper.core.outcomes import EffectOutcome, Outcome
+from watchkeeper.core.plans import Plan
+from watchkeeper.core.principals import Principal
+from watchkeeper.core.remedies import Remedy
+from watchkeeper.core.subjects import Scope
+
+MAX_ENTRY_BYTES = 65_535
+"""What a tlog-tiles entry bundle can hold."""
+
+
+class EntryType(StrEnum):
+    STARTED = "dev.watchkeeper.daemon.started.v1"
+    GAP = "dev.watchkeeper.watch.gap.v1"
+    EVICTION = "dev.watchkeeper.watch.eviction.v1"
+    INCIDENT_OPENED = "dev.watchkeeper.incident.opened.v1"
+    FINDING = "dev.watchkeeper.finding.v1"
+    DIAGNOSIS = "dev.watchkeeper.diagnosis.v1"
+    PLAN = "dev.watchkeeper.plan.v1"
+    DECISION = "dev.watchkeeper.decision.v1"
+    APPROVAL_REQUESTED = "dev.watchkeeper.approval.requested.v1"
+    APPROVAL_ANSWERED = "dev.watchkeeper.approval.answered.v1"
+    CLAIM = "dev.watchkeeper.claim.v1"
+    CLAIM_REFUSED = "dev.watchkeeper.claim.refused.v1"
+    CALL = "dev.watchkeeper.call.v1"
+    EFFECT = "dev.watchkeeper.effect.v1"
+    OUTCOME = "dev.watchkeeper.outcome.v1"
+    REMEDY = "dev.watchkeeper.remedy.v1"
+    ESCALATION = "dev.watchkeeper.escalation.v1"
+    INCIDENT_CLOSED = "dev.watchkeeper.incident.closed.v1"
+    STOP = "dev.watchkeeper.authority.stop.v1"
+    POLICY_ACTIVATED = "dev.watchkeeper.policy.activated.v1"
+
+
+class DaemonStarted(Contract):
+    version: str
+    settings_digest: str
+    policy_version: str
+    log_origin: str
+
+
+class WatchGap(Contract):
+    """A time in which the watch could not record; `reason` is an error code."""
+
+    since: Instant
+    until: Instant
+    reason: str
+    signals_seen: int = Field(ge=0)
+
+
+class Eviction(Contract):
+    """Something bounded was full: what was let go, how many, why."""
+
+    what: str
+    count: int = Field(ge=1)
+    reason: str
+
+
+class IncidentOpened(Contract):
+    incident: IncidentId
+    scope: Scope
+    fingerprint: str
+    opened: Instant
+
+
+class FindingRecorded(Contract):
+    incident: IncidentId
+    finding: Finding
+
+
+class ApprovalRequested(Contract):
+    approval: ApprovalId
+    incident: IncidentId
+    plan: PlanId
+    plan_hash: str
+    decision: DecisionId
+    terms: tuple[ApprovalTerms, ...]
+    expires: Instant
+
+
+class ApprovalAnswer(StrEnum):
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+class ApprovalAnswered(Contract):
+    approval: ApprovalId
+    incident: IncidentId
+    plan_hash: str
+    answer: ApprovalAnswer
+    by: Principal | None
+    comment: EvidenceRef | None = None
+    via: str = ""
+    """`terminal`, `api`, `demo-timeout`: how the answer reached us."""
+
+
+class ClaimRefused(Contract):
+    key: ActionKey
+    incident: IncidentId
+    plan_hash: str
+    reason: str
+
+
+class CallRecorded(Contract):
+    """One call to a target, written after its reply (or its absence) is known."""
+
+    call: str
+    claim: ClaimId | None
+    incident: IncidentId | None
+    adapter: str
+    operation: str
+    request: EvidenceRef
+    reply: EvidenceRef | None
+    status: int | None
+    result: Literal["ok", "refused", "unknown", "not_sent"]
+    started: Instant
+    duration_ms: int = Field(ge=0)
+
+
+class RemedyRecorded(Contract):
+    remedy: Remedy
+    change: Change | None = None
+    reason: str = ""
+
+
+class Escalated(Contract):
+    incident: IncidentId
+    reason: str
+    notified: tuple[str, ...] = ()
+    half_done: tuple[RemedyId, ...] = ()
+
+
+class IncidentClosed(Contract):
+    incident: IncidentId
+    resolution: str
+
+
+class StopRecorded(Contract):
+    """A stop (`stopped` true) or its lifting, for one authority scope."""
+
+    scope: str
+    stopped: bool
+    epoch: EpochSeen
+    by: Principal
+    in_flight: tuple[ClaimId, ...] = ()
+
+
+class PolicyActivated(Contract):
+    version: str
+    previous: str | None
+    documents: tuple[str, ...]
+    by: Principal
+    reason: EvidenceRef | None = None
+
+
+ENTRY_DATA: dict[EntryType, type[Contract]] = {
+    EntryType.STARTED: DaemonStarted,
+    EntryType.GAP: WatchGap,
+    EntryType.EVICTION: Eviction,
+    EntryType.INCIDENT_OPENED: IncidentOpened,
+    EntryType.FINDING: FindingRecorded,
+    EntryType.DIAGNOSIS: Diagnosis,
+    EntryType.PLAN: Plan,
+    EntryType.DECISION: DecisionRecord,
+    EntryType.APPROVAL_REQUESTED: ApprovalRequested,
+    EntryType.APPROVAL_ANSWERED: ApprovalAnswered,
+    EntryType.CLAIM: Claim,
+    EntryType.CLAIM_REFUSED: ClaimRefused,
+    EntryType.CALL: CallRecorded,
+    EntryType.EFFECT: EffectOutcome,
+    EntryType.OUTCOME: Outcome,
+    EntryType.REMEDY: RemedyRecorded,
+    EntryType.ESCALATION: Escalated,
+    EntryType.INCIDENT_CLOSED: IncidentClosed,
+    EntryType.STOP: StopRecorded,
+    EntryType.POLICY_ACTIVATED: PolicyActivated,
+}
+
+
+class Draft(Contract):
+    """What a caller hands to the ledger: the ledger adds id, source, sequence and previous hash.
+
+    `subject` is the incident, or the authority scope, or empty.
+    """
+
+    type: EntryType
+    subject: str
+    data: SerializeAsAny[Contract]
+
+    def model_post_init(self, context: object, /) -> None:
+        expected = ENTRY_DATA[self.type]
+        if type(self.data) is not expected:
+            raise TypeError(f"{self.type} carries {expected.__name__}, got {type(self.data).__name__}")
+
+
+class Envelope(Contract):
+    """CloudEvents 1.0 with two extension attributes. `data` is kept as raw JSON: verification needs no models."""
+
+    schema_name = "watchkeeper.dev/entry/v1"
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str
+    type: str
+    time: Instant
+    subject: str = ""
+    datacontenttype: Literal["application/json"] = "application/json"
+    wkseq: int = Field(ge=1)
+    wkprev: str
+    """SHA-256 (hex) of this writer's previous entry; 64 zeros for its first."""
+    data: dict[str, object]
+
+    def typed(self) -> Contract:
+        """The data as its contract. Raises `ValueError` for a type this version does not know."""
+        return ENTRY_DATA[EntryType(self.type)].model_validate(self.data)
+
+    def to_bytes(self) -> bytes:
+        return canonical_model(self)
+
+
+GENESIS_PREV = "0" * 64

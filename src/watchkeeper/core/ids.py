@@ -1,0 +1,27 @@
+"""Opaque identifiers: a short prefix that tells the kind, then a UUIDv7-like value that sorts by time.
+
+Ids are unique, not secret; never use one as a credential.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import NewType
+
+IncidentId = NewType("IncidentId", str)
+FindingId = NewType("FindingId", str)
+DiagnosisId = NewType("DiagnosisId", str)
+PlanId = NewType("PlanId", str)
+DecisionId = NewType("DecisionId", str)
+ApprovalId = NewType("ApprovalId", str)
+ClaimId = NewType("ClaimId", str)
+RemedyId = NewType("RemedyId", str)
+EntryId = NewType("EntryId", str)
+ActionKey = NewType("ActionKey", str)
+"""The idempotency key of one effect: `<plan id>/<step>/<apply|undo|release>[/<n>]`."""
+
+
+def new_id(prefix: str, now: datetime) -> str:
+    """`prefix_` + 12 hex digits of milliseconds + 16 random hex digits; time-sortable within a prefix."""
+    return f"{prefix}_{int(now.timestamp() * 1000):012x}{secrets.token_hex(8)}"

@@ -1,0 +1,47 @@
+"""What came of it: the effect, and the service level afterwards. Unknown and inconclusive are answers of their own."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from watchkeeper.core.ids import ActionKey, ClaimId, IncidentId, PlanId
+from watchkeeper.core.model import Contract, Instant
+from watchkeeper.core.sli import SliReading
+
+
+class Effect(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Recovery(StrEnum):
+    RECOVERED = "recovered"
+    NOT_RECOVERED = "not_recovered"
+    INCONCLUSIVE = "inconclusive"
+    MOOT = "moot"
+
+
+class EffectOutcome(Contract):
+    """`code` is an enumerated detail (`http_200`, `timeout`, `observed`, `refused_by_target`)."""
+
+    schema_name = "watchkeeper.dev/effect-outcome/v1"
+    claim: ClaimId
+    key: ActionKey
+    fence: int
+    effect: Effect
+    code: str
+    at: Instant
+
+
+class Outcome(Contract):
+    """The verified end of a plan's execution."""
+
+    schema_name = "watchkeeper.dev/outcome/v1"
+    incident: IncidentId
+    plan: PlanId
+    recovery: Recovery
+    horizon_s: float
+    sli: SliReading | None
+    guards: tuple[SliReading, ...] = ()
+    at: Instant

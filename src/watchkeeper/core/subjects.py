@@ -1,0 +1,69 @@
+"""What a finding can be about, and how subjects are joined.
+
+An edge is only as good as its provenance: `config` and `call_id` prove, `inferred` does not.
+Ids here are identifiers of systems (key hashes, deployment ids), never a person's name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from watchkeeper.core.model import Contract
+
+
+class SubjectKind(StrEnum):
+    SERVICE = "service"
+    AGENT = "agent"
+    RUN = "run"
+    KEY = "key"
+    TEAM = "team"
+    MODEL = "model"
+    DEPLOYMENT = "deployment"
+    PROVIDER = "provider"
+    PROMPT_VERSION = "prompt_version"
+    TOOL = "tool"
+    GATEWAY = "gateway"
+    POD = "pod"
+    HOST = "host"
+
+
+class Subject(Contract):
+    schema_name = "watchkeeper.dev/subject/v1"
+    kind: SubjectKind
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+class EdgeSource(StrEnum):
+    CONFIG = "config"
+    CALL_ID = "call_id"
+    INVENTORY = "inventory"
+    SPAN = "span"
+    INFERRED = "inferred"
+
+    @property
+    def proves(self) -> bool:
+        return self is not EdgeSource.INFERRED
+
+
+class Edge(Contract):
+    """`source` acts through or depends on `target`; `count` is how many observations back it."""
+
+    schema_name = "watchkeeper.dev/edge/v1"
+    source: Subject
+    target: Subject
+    known_from: EdgeSource
+    count: int = 1
+
+
+class Scope(Contract):
+    """Where authority is granted and trust is earned."""
+
+    schema_name = "watchkeeper.dev/scope/v1"
+    environment: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.environment}/{self.service}"

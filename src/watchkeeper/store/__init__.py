@@ -1,0 +1,1 @@
+"""One database: engines, the writer, migrations, leases. SQLite embedded, PostgreSQL in production."""

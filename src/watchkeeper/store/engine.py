@@ -1,0 +1,161 @@
+"""Opens the database and hands out transactions.
+
+`Store.write()` is the only way to change anything. On SQLite it is BEGIN IMMEDIATE behind one in-process queue that
+serves stops first; on PostgreSQL it is READ COMMITTED, and the few places that need more take `gate_shared` /
+`gate_exclusive` (see docs/decisions/0004-locking.md). No await on anything but the database inside a write.
+It does not retry: a caller that can repeat its work does so itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import IntEnum
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from watchkeeper.core.errors import ConfigError, StoreError
+
+GATE = 0x57_4B_01
+"""The advisory lock that claims share and stops take alone (PostgreSQL)."""
+
+
+class Priority(IntEnum):
+    STOP = 0
+    CLAIM = 1
+    NORMAL = 2
+
+
+class _Turnstile:
+    """A lock whose waiters pass in order of priority, then of arrival."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._busy = False
+        self._arrivals = 0
+
+    async def acquire(self, priority: Priority) -> None:
+        if not self._busy:
+            self._busy = True
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (priority, self._arrivals, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        while self._waiting:
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy = False
+
+
+class Store:
+    """One per process. `url` is `sqlite+aiosqlite:///PATH` or `postgresql+psycopg://...`."""
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = make_url(url)
+        backend = self.url.get_backend_name()
+        if backend not in ("sqlite", "postgresql"):
+            raise ConfigError(
+                f"database {backend!r} is not supported",
+                cause="the database URL names another kind of server",
+                next_step="use sqlite+aiosqlite:///PATH or postgresql+psycopg://HOST/NAME",
+            )
+        self.is_sqlite = backend == "sqlite"
+        self._turnstile = _Turnstile()
+        self._writer, self._reader = self._engines()
+
+    def _engines(self) -> tuple[AsyncEngine, AsyncEngine]:
+        if not self.is_sqlite:
+            options = "-c idle_in_transaction_session_timeout=300 -c lock_timeout=10000"
+            engine = create_async_engine(
+                self.url, pool_size=10, max_overflow=10, pool_pre_ping=True, connect_args={"options": options}
+            )
+            return engine, engine
+        writer = create_async_engine(self.url, pool_size=1, max_overflow=0, connect_args={"timeout": 5})
+        reader = create_async_engine(self.url, pool_size=4, max_overflow=4, connect_args={"timeout": 5})
+        _sqlite_manners(writer, "BEGIN IMMEDIATE")
+        _sqlite_manners(reader, "BEGIN")
+        return writer, reader
+
+    @asynccontextmanager
+    async def write(self, priority: Priority = Priority.NORMAL) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may change things; commits at the end, rolls back on any error."""
+        if self.is_sqlite:
+            await self._turnstile.acquire(priority)
+        try:
+            with _store_errors():
+                async with self._writer.begin() as tx:
+                    yield tx
+        finally:
+            if self.is_sqlite:
+                self._turnstile.release()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A consistent snapshot on SQLite; on PostgreSQL, one READ COMMITTED transaction."""
+        with _store_errors():
+            async with self._reader.begin() as tx:
+                yield tx
+
+    async def gate_shared(self, tx: AsyncConnection) -> None:
+        """Taken by claims before they read epochs, in a statement of its own."""
+        if not self.is_sqlite:
+            await tx.execute(text("SELECT pg_advisory_xact_lock_shared(:gate)"), {"gate": GATE})
+
+    async def gate_exclusive(self, tx: AsyncConnection) -> None:
+        """Taken by stops: waits for claims that are committing, and holds back new ones."""
+        if not self.is_sqlite:
+            await tx.execute(text("SELECT pg_advisory_xact_lock(:gate)"), {"gate": GATE})
+
+    async def close(self) -> None:
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+
+class _store_errors:  # reads as a statement: `with _store_errors():`
+    """Turns the driver's errors into `StoreError`; constraint violations pass through for callers that expect them."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DBAPIError) and type(error).__name__ == "IntegrityError":
+            return
+        if isinstance(error, SQLAlchemyError):
+            detail = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
+            raise StoreError(
+                f"the database did not do as asked: {detail}",
+                cause="it is down, full, read-only, or locked by another process",
+                next_step="watchkeeper config check",
+            ) from error
+
+
+def _sqlite_manners(engine: AsyncEngine, begin: str) -> None:
+    """pysqlite's own transaction handling reads outside the transaction (lost updates); we say BEGIN ourselves."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: object, entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # DBAPI connections are untyped
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
