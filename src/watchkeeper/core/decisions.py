@@ -41,16 +41,16 @@ class ActionRequest(Contract):
     verification_declared: bool
     protected: bool = False
     foreign_owner: bool = False
-    seconds_since_last: float | None = None
+    seconds_since_last: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Since the last effect on this target under any plan; None: never."""
-    running_on_target: int = 0
+    running_on_target: int = Field(default=0, ge=0)
 
 
 class RateCount(Contract):
     """Effects already claimed by this runbook in this scope in the last `window_s` seconds."""
 
-    window_s: int
-    count: int
+    window_s: int = Field(gt=0)
+    count: int = Field(ge=0)
 
 
 class DecisionInput(Contract):
@@ -64,14 +64,14 @@ class DecisionInput(Contract):
     scope: Scope
     mode: FailureMode
     severity: Severity
-    confidence: float
+    confidence: float = Field(ge=0, le=1)
     novel: bool
     edge_proven: bool
     signs: tuple[Sign, ...]
     requests: tuple[ActionRequest, ...]
     rates: tuple[RateCount, ...] = ()
-    running_fleet: int = 0
-    trust_lower_bound: float | None = None
+    running_fleet: int = Field(default=0, ge=0)
+    trust_lower_bound: float | None = Field(default=None, ge=0, le=1)
     """None: trust is not yet kept for this (agent, action, scope)."""
     conflicts: tuple[RemedyId, ...] = ()
     at: Instant
@@ -112,6 +112,7 @@ class Gate(StrEnum):
 class Reason(StrEnum):
     PASSED = "passed"
     NO_GRANT = "no_grant"
+    FORBIDDEN = "forbidden"
     PROTECTED_TARGET = "protected_target"
     SHADOW_ONLY = "shadow_only"
     PROPOSE_ONLY = "propose_only"

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field, SerializeAsAny
 
 from watchkeeper.core.actions import Change
-from watchkeeper.core.canonical import canonical_model
+from watchkeeper.core.canonical import canonical
 from watchkeeper.core.claims import Claim, EpochSeen
 from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
 from watchkeeper.core.diagnosis import Diagnosis
@@ -238,7 +238,11 @@ class Envelope(Contract):
         return ENTRY_DATA[EntryType(self.type)].model_validate(self.data)
 
     def to_bytes(self) -> bytes:
-        return canonical_model(self)
+        """CloudEvents knows no empty subject: an entry about nothing in particular leaves it out."""
+        body = self.model_dump(mode="json")
+        if not self.subject:
+            del body["subject"]
+        return canonical(body)
 
 
 GENESIS_PREV = "0" * 64

@@ -28,6 +28,10 @@ class Severity(StrEnum):
     WARNING = "warning"
     CRITICAL = "critical"
 
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
 
 class Sign(StrEnum):
     """The kinds of evidence a detector can name; a policy may require some of them."""

@@ -104,7 +104,7 @@ class Provider:
             error: JsonValue = {"message": "Rate limit reached", "type": "rate_limit_error", "code": "429"}
             return JSONResponse({"error": error}, status_code=429, headers={"retry-after": "1"})
         if control.mode is ProviderMode.BROKEN:
-            error = {"message": "The server had an error", "type": "server_error", "code": None}
+            error = {"message": "The server had an error", "type": "server_error", "code": "server_error"}
             return JSONResponse({"error": error}, status_code=500)
         self._served += 1
         return JSONResponse(self._answer(request))

@@ -33,7 +33,7 @@ class KeyRow(Contract):
     max_budget: float | None = None
     budget_duration: str | None = None
     models: tuple[str, ...] = ()
-    metadata: JsonObject = {}
+    metadata: JsonObject = Field(default_factory=dict)
     user_id: str | None = None
     team_id: str | None = None
     rpm_limit: int | None = None
@@ -43,6 +43,8 @@ class KeyRow(Contract):
     expires: Instant | None = None
     created_at: Instant
     updated_at: Instant
+    settings_updated_at: Instant | None = None
+    """Moves with admin writes alone; `updated_at` moves with spend too."""
 
     @property
     def alias_label(self) -> str:
@@ -75,6 +77,17 @@ class ModelRow(Contract):
         return self.model.partition("/")[2] if "/" in self.model else self.model
 
 
+class Failure(Contract):
+    """Why a call failed, in the words of LiteLLM's `error_information`. `code` is the upstream's own where it gave one,
+    so not always a number."""
+
+    code: str
+    error_class: str
+    normalized: str = "UNCLASSIFIED"
+    category: str | None = None
+    limit_type: str | None = None
+
+
 class Effect(Contract):
     """What one admin write changes: whole rows, so that doing it twice is doing it once."""
 
@@ -90,4 +103,4 @@ class Snapshot(Contract):
     journal_seq: int = 0
     keys: tuple[KeyRow, ...] = ()
     models: tuple[ModelRow, ...] = ()
-    fallbacks: dict[str, tuple[str, ...]] = {}
+    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from watchkeeper.core.clock import Clock
 from watchkeeper.lab.gateway.journal import Journal, JournalEntry, redact
-from watchkeeper.lab.gateway.rows import Effect, KeyRow, ModelRow, Snapshot
+from watchkeeper.lab.gateway.rows import Effect, ModelRow, Snapshot
 
 
 class Store:
@@ -68,7 +68,7 @@ class Store:
         for token, amount in spend.items():
             row = self.keys.get(token)
             if row is not None:
-                self.keys[token] = row.model_copy(update={"spend": row.spend + amount})
+                self.keys[token] = row.model_copy(update={"spend": row.spend + amount, "updated_at": self._clock.now()})
         self.save()
 
     def deployments(self, model_name: str) -> list[ModelRow]:

@@ -1,0 +1,1 @@
+"""The LiteLLM gateway as a target: keys, teams, deployments and model groups."""

@@ -1,0 +1,84 @@
+"""Where LangGraph keeps its checkpoints: a file of its own beside SQLite, a schema of its own on PostgreSQL.
+
+They hold the planner's place in the graph and nothing that an effect depends on. `setup()` is called here at start-up
+for the embedded profile; on PostgreSQL it must run while no other session holds a snapshot (docs/decisions/0005).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+# langgraph loads langsmith, which would send state out if the environment it inherits says so.
+os.environ["LANGSMITH_TRACING"] = "false"
+os.environ["LANGCHAIN_TRACING_V2"] = "false"
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+import aiosqlite
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+SCHEMA = "langgraph"
+T = TypeVar("T")
+
+
+class ShieldedSqliteSaver(AsyncSqliteSaver):
+    """A cancelled or failed write never leaves a transaction open on the checkpoint file.
+
+    The plain saver, cancelled in the middle of `aput_writes`, keeps the write lock of its connection.
+    """
+
+    async def _guard(self, write: Callable[[], Awaitable[T]]) -> T:
+        async def run() -> T:
+            try:
+                return await write()
+            except BaseException:
+                async with self.lock:
+                    if self.conn.in_transaction:
+                        await self.conn.rollback()
+                raise
+
+        task = asyncio.ensure_future(run())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+    async def aput(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._guard(lambda: AsyncSqliteSaver.aput(self, *args, **kwargs))
+
+    async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
+        await self._guard(lambda: AsyncSqliteSaver.aput_writes(self, *args, **kwargs))
+
+
+@asynccontextmanager
+async def sqlite_checkpoints(path: Path) -> AsyncIterator[BaseCheckpointSaver[str]]:
+    async with aiosqlite.connect(path, timeout=5) as connection:
+        await connection.execute("PRAGMA journal_mode=WAL")
+        await connection.execute("PRAGMA synchronous=FULL")
+        saver = ShieldedSqliteSaver(connection)
+        await saver.setup()
+        yield saver
+
+
+@asynccontextmanager
+async def postgres_checkpoints(dsn: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
+    """`dsn` is a libpq URL. Autocommit is required: without it checkpoints are silently not committed."""
+    import psycopg  # noqa: PLC0415  # only the production profile needs the driver here
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
+    from psycopg.rows import dict_row  # noqa: PLC0415
+    from psycopg_pool import AsyncConnectionPool  # noqa: PLC0415
+
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as once:
+        await once.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    options = {"autocommit": True, "row_factory": dict_row, "options": f"-c search_path={SCHEMA}"}
+    async with AsyncConnectionPool[Any](dsn, min_size=1, max_size=4, kwargs=options, open=False) as pool:
+        await pool.open(wait=True)
+        saver = AsyncPostgresSaver(pool)
+        await saver.setup()
+        yield saver

@@ -1,0 +1,90 @@
+"""What the nodes of the graph work with: every service of the daemon that an incident needs, in one place.
+
+Made once by the composition root; holds no state of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import Field
+
+from watchkeeper.adapters.contract import Registry
+from watchkeeper.agents.detector.clear import all_resolved
+from watchkeeper.agents.detector.config import DetectorConfig
+from watchkeeper.agents.incidents import Incidents
+from watchkeeper.agents.outbox import Outbox
+from watchkeeper.agents.remediator.execute import Executor
+from watchkeeper.agents.remediator.plan import Planner
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.ids import IncidentId
+from watchkeeper.core.model import Contract
+from watchkeeper.core.sli import Sli, SliReading
+from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.policies.approvals import Approvals
+from watchkeeper.policies.epochs import Epochs
+from watchkeeper.policies.facts import Facts
+from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.versions import PolicyVersions
+from watchkeeper.signals.state import SignalState
+from watchkeeper.store.engine import Store
+
+
+class Timing(Contract):
+    """How long an incident's steps may take. Seconds."""
+
+    recheck_s: float = Field(default=30.0, gt=0)
+    """How often an escalated incident is looked at again, to close it when the trouble is gone."""
+    reconcile_s: float = Field(default=5.0, gt=0)
+    """How long to wait before an unknown effect is observed again."""
+    reconcile_tries: int = Field(default=6, ge=1)
+    """How often an unknown effect is observed before a person is called."""
+    approval_ttl_s: int = Field(default=1800, gt=0)
+    """How long an approval may be given where policy sets no shorter time."""
+    inconclusive_extensions: int = Field(default=2, ge=0)
+    """How often the last horizon is waited for again while there is too little traffic to tell."""
+    claim_s: float = Field(default=5.0, gt=0, le=10)
+    """How long a claim may wait to be sent."""
+    grace_s: float = Field(default=5.0, ge=0)
+    """How long after a claim's end a call may still be on its way before the claim is taken over."""
+    max_attempts: int = Field(default=3, ge=1)
+    """How often a stale plan is made anew before a person is called."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    store: Store
+    clock: Clock
+    ledger: Ledger
+    evidence: Evidence
+    incidents: Incidents
+    outbox: Outbox
+    signals: SignalState
+    detectors: DetectorConfig
+    planner: Planner
+    versions: PolicyVersions
+    epochs: Epochs
+    approvals: Approvals
+    remedies: Remedies
+    facts: Facts
+    executor: Executor
+    adapters: Registry
+    holder: str
+    """This process, as leases and claims name it."""
+    protected: Callable[[str], bool]
+    """Whether a target (its text form) is Watchkeeper's own: no policy can open it."""
+    timing: Timing = field(default_factory=Timing)
+
+    def read(self, sli: Sli) -> SliReading:
+        return self.signals.read(sli, self.clock.now())
+
+    async def all_gone(self, incident: IncidentId) -> bool:
+        """Whether every finding of the incident is known to be over."""
+        findings = await self.incidents.findings(incident)
+        return all_resolved(findings, self.signals, self.now(), self.detectors)
+
+    def now(self) -> datetime:
+        return self.clock.now()

@@ -1,0 +1,69 @@
+"""When a finding is over. Missing data never clears one: something must have been heard since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from watchkeeper.agents.detector import provider_outage, runaway_loop, token_cost
+from watchkeeper.agents.detector.config import DetectorConfig
+from watchkeeper.core.findings import FailureMode, Finding
+from watchkeeper.core.subjects import SubjectKind
+from watchkeeper.signals.state import SignalState
+
+DEFAULT = DetectorConfig()
+
+
+def resolved(finding: Finding, state: SignalState, now: datetime, config: DetectorConfig = DEFAULT) -> bool:
+    """Whether the trouble is known to be gone."""
+    match finding.mode:
+        case FailureMode.COST_SPIKE:
+            return _cost_calm(finding, state, now, config)
+        case FailureMode.RUNAWAY_LOOP:
+            return _loop_ended(finding, state, now, config)
+        case FailureMode.PROVIDER_OUTAGE:
+            return _serves_again(finding, state, now, config)
+        case _:
+            return False
+
+
+def all_resolved(
+    findings: Iterable[Finding], state: SignalState, now: datetime, config: DetectorConfig = DEFAULT
+) -> bool:
+    """Whether every finding is; False where there is none."""
+    known = list(findings)
+    return bool(known) and all(resolved(finding, state, now, config) for finding in known)
+
+
+def _cost_calm(finding: Finding, state: SignalState, now: datetime, config: DetectorConfig) -> bool:
+    window_s = state.config.step_s * config.token_cost.needed
+    if not _heard(state, now, window_s):
+        return False
+    rate = token_cost.measure(state, finding.subject, config.token_cost, now)
+    if rate is None:
+        return True
+    expected = finding.observations[0].expected  # a baseline that is lost by now, or the ceiling
+    clear = expected * config.token_cost.clear_ratio if rate.clear is None else rate.clear
+    return not rate.over and rate.latest <= clear
+
+
+def _loop_ended(finding: Finding, state: SignalState, now: datetime, config: DetectorConfig) -> bool:
+    if not _heard(state, now, config.runaway_loop.silent_s):
+        return False
+    names = {(part.subject.kind, part.subject.id) for part in finding.attribution}
+    keys = {id_ for kind, id_ in names if kind is SubjectKind.KEY}
+    agents = {id_ for kind, id_ in names if kind is SubjectKind.AGENT}
+    for agent, key in runaway_loop.looping(state, config.runaway_loop, now):
+        if (agent in agents or not agents) and (key in keys or not keys):
+            return False
+    return True
+
+
+def _serves_again(finding: Finding, state: SignalState, now: datetime, config: DetectorConfig) -> bool:
+    terms = config.provider_outage
+    seen = provider_outage.health(state, finding.subject, terms, now)
+    return seen.ratio is not None and seen.reported >= terms.min_calls and seen.ratio <= terms.sibling_ratio
+
+
+def _heard(state: SignalState, now: datetime, within_s: float) -> bool:
+    return state.heard is not None and now - state.heard <= timedelta(seconds=within_s)

@@ -1,0 +1,99 @@
+"""From what a detector saw to a finding with its evidence: the part of the state it was drawn from.
+
+The same state and time give the same finding, its id included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from hashlib import sha256 as _sha256
+from typing import NamedTuple
+
+from watchkeeper.agents.manifest import manifest_digest
+from watchkeeper.core.digest import sha256
+from watchkeeper.core.findings import Attribution, FailureMode, Finding, Observation, Severity
+from watchkeeper.core.ids import FindingId
+from watchkeeper.core.model import format_instant
+from watchkeeper.core.subjects import Edge, Scope, Subject
+from watchkeeper.signals.state import SignalState
+
+MAX_EDGES = 64
+MAX_SUBJECTS = 16
+MAX_SNAPSHOT = 900_000
+"""Bytes; the evidence store takes a little more."""
+
+
+class Detected(NamedTuple):
+    """A finding, and the bytes whose digest it carries: restored, they give the same finding again."""
+
+    finding: Finding
+    snapshot: bytes
+
+
+class Sighting(NamedTuple):
+    """What a detector saw. `fine_since`: how far back it read single buckets; `runs`: the runs it read."""
+
+    mode: FailureMode
+    subject: Subject
+    severity: Severity
+    onset: datetime
+    observations: tuple[Observation, ...]
+    attribution: tuple[Attribution, ...]
+    fine_since: datetime
+    runs: tuple[str, ...] = ()
+    estimated: bool = False
+    scope: Scope | None = None
+    """Where the detector knows better than the links."""
+
+
+def draw(sighting: Sighting, specialist: str, state: SignalState, now: datetime) -> Detected:
+    subject = sighting.subject
+    causes = [part.subject for part in sighting.attribution if part.subject != subject]
+    edges = _edges(subject, causes, state)
+    body = _snapshot(sighting, [subject, *causes, *_ends(edges)], state)
+    finding = Finding(
+        id=_identity(sighting, specialist, now),
+        detector=specialist,
+        mode=sighting.mode,
+        subject=subject,
+        scope=sighting.scope or state.scope_of(subject),
+        severity=sighting.severity,
+        onset=sighting.onset,
+        detected=now,
+        observations=sighting.observations,
+        attribution=sighting.attribution,
+        edges=edges,
+        estimated=sighting.estimated,
+        state_digest=sha256(body),
+        code_digest=manifest_digest(specialist),
+    )
+    return Detected(finding, body)
+
+
+def _identity(sighting: Sighting, specialist: str, now: datetime) -> FindingId:
+    """In the form of every id (time first), but derived, not drawn."""
+    causes = ",".join(str(part.subject) for part in sighting.attribution)
+    text = f"{specialist}|{sighting.mode}|{sighting.subject}|{causes}|{format_instant(now)}"
+    return FindingId(f"fnd_{int(now.timestamp() * 1000):012x}{_sha256(text.encode()).hexdigest()[:16]}")
+
+
+def _edges(subject: Subject, causes: list[Subject], state: SignalState) -> tuple[Edge, ...]:
+    """The ways to the causes first, then what stands around the subject."""
+    found = [edge for cause in causes for edge in state.path(subject, cause) or ()]
+    found += state.around(subject)
+    return tuple(dict.fromkeys(found))[:MAX_EDGES]
+
+
+def _ends(edges: Iterable[Edge]) -> list[Subject]:
+    return [end for edge in edges for end in (edge.source, edge.target)]
+
+
+def _snapshot(sighting: Sighting, subjects: list[Subject], state: SignalState) -> bytes:
+    """The part of the state about these subjects; about fewer of them where that is too much to keep."""
+    kept = list(dict.fromkeys(subjects))[:MAX_SUBJECTS]
+    while True:
+        body = state.extract(kept, sighting.runs, sighting.fine_since)
+        if len(body) <= MAX_SNAPSHOT or len(kept) == 1:
+            return body
+        kept = kept[: len(kept) // 2]

@@ -1,0 +1,107 @@
+"""Runaway agent loop: runs that repeat themselves, go deeper than they should, or do not end.
+
+One finding per agent and key, whatever the number of runs. It sees what spans tell: where tool arguments are not
+recorded, repeats are not seen, and depth and time must do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from watchkeeper.agents.detector.config import RunawayLoopConfig
+from watchkeeper.agents.detector.drafting import Detected, Sighting, draw
+from watchkeeper.agents.manifest import RUNAWAY_LOOP
+from watchkeeper.core.findings import Attribution, FailureMode, Observation, Severity, Sign
+from watchkeeper.core.subjects import Scope, Subject, SubjectKind
+from watchkeeper.signals.state import RunView, SignalState
+
+MANY_RUNS = 3
+MAX_RUNS_KEPT = 3
+
+
+def signs_of(run: RunView, config: RunawayLoopConfig, now: datetime) -> tuple[Observation, ...]:
+    """The signs that reached their limits; none for a run that has ended."""
+    if run.terminated:
+        return ()
+    age_s = (now - run.started).total_seconds()
+    endless_s = age_s if run.iterations >= config.min_iterations else 0.0
+    seen = (
+        (Sign.REPEATED_TOOL_CALL, float(run.repeated), float(config.max_repeats), "calls"),
+        (Sign.CYCLE, float(run.cycle[1]), float(config.max_cycles), "repeats"),
+        (Sign.DEPTH, float(run.iterations), float(config.max_iterations), "iterations"),
+        (Sign.NO_TERMINATION, endless_s, config.max_run_s, "s"),
+    )
+    return tuple(
+        Observation(sign=sign, observed=observed, expected=limit, unit=unit)
+        for sign, observed, limit, unit in seen
+        if observed >= limit
+    )
+
+
+def looping(
+    state: SignalState, config: RunawayLoopConfig, now: datetime
+) -> dict[tuple[str, str], list[tuple[RunView, tuple[Observation, ...]]]]:
+    """The runs that loop now, by (agent, key)."""
+    groups: dict[tuple[str, str], list[tuple[RunView, tuple[Observation, ...]]]] = {}
+    for run in state.runs(now - timedelta(seconds=config.silent_s)):
+        signs = signs_of(run, config, now)
+        if signs:
+            groups.setdefault((run.agent, run.key), []).append((run, signs))
+    return groups
+
+
+def evaluate(state: SignalState, config: RunawayLoopConfig, now: datetime) -> tuple[Detected, ...]:
+    groups = looping(state, config, now)
+    return tuple(
+        draw(_sighting(agent, key, groups[agent, key], state, config), RUNAWAY_LOOP, state, now)
+        for agent, key in sorted(groups)
+    )
+
+
+def _sighting(
+    agent: str,
+    key: str,
+    runs: list[tuple[RunView, tuple[Observation, ...]]],
+    state: SignalState,
+    config: RunawayLoopConfig,
+) -> Sighting:
+    observations = _strongest(observation for _, signs in runs for observation in signs)
+    views = sorted((run for run, _ in runs), key=lambda run: (-run.iterations, -run.repeated, run.id))
+    named = [Subject(kind=kind, id=name) for kind, name in _names(agent, key, views[0].service) if name]
+    subject = next((each for each in named if each.kind != SubjectKind.SERVICE), None)
+    subject = subject or Subject(kind=SubjectKind.RUN, id=views[0].id)
+    far = any(each.observed >= config.critical_factor * each.expected for each in observations)
+    return Sighting(
+        mode=FailureMode.RUNAWAY_LOOP,
+        subject=subject,
+        severity=Severity.CRITICAL if far or len(views) >= MANY_RUNS else Severity.WARNING,
+        onset=min(run.started for run in views),
+        observations=observations,
+        attribution=tuple(Attribution(subject=each, share=1.0) for each in named),
+        fine_since=min(run.last for run in views),
+        runs=tuple(run.id for run in views[:MAX_RUNS_KEPT]),
+        estimated=any(run.estimated for run in views),
+        scope=_scope(subject, views[0], state),
+    )
+
+
+def _names(agent: str, key: str, service: str) -> tuple[tuple[SubjectKind, str], ...]:
+    return ((SubjectKind.AGENT, agent), (SubjectKind.KEY, key), (SubjectKind.SERVICE, service))
+
+
+def _strongest(observations: Iterable[Observation]) -> tuple[Observation, ...]:
+    """One observation for each sign, the largest."""
+    best: dict[Sign, Observation] = {}
+    for each in observations:
+        if each.sign not in best or each.observed > best[each.sign].observed:
+            best[each.sign] = each
+    return tuple(best[sign] for sign in sorted(best))
+
+
+def _scope(subject: Subject, run: RunView, state: SignalState) -> Scope:
+    """What the links tell; a run that made no call yet is placed by its own spans."""
+    known = state.scope_of(subject)
+    if known != state.topology.unassigned() or not run.service:
+        return known
+    return Scope(environment=run.environment or state.topology.default_environment, service=run.service)

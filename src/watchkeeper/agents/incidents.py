@@ -1,0 +1,217 @@
+"""Incidents as the database knows them: opened, joined by findings, due, closed.
+
+The ledger holds the story; these rows hold what is needed to go on. Opening and joining write their ledger entries in
+the same transaction. A finding is recorded once per incident and fingerprint; what comes again only touches `updated`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Row, Select, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.agents.records import Proposed
+from watchkeeper.agents.tables import incident as incidents
+from watchkeeper.agents.tables import incident_finding, incident_step
+from watchkeeper.core.canonical import canonical_model
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.entries import Draft, EntryType, FindingRecorded, IncidentClosed, IncidentOpened
+from watchkeeper.core.errors import ConflictError, NotFoundError
+from watchkeeper.core.evidence import EvidenceKind
+from watchkeeper.core.findings import FailureMode, Finding, Severity
+from watchkeeper.core.ids import IncidentId, PlanId, new_id
+from watchkeeper.core.model import Contract, Instant
+from watchkeeper.core.plans import Plan
+from watchkeeper.core.principals import Principal
+from watchkeeper.core.subjects import Scope
+from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.store.engine import Store
+
+
+class Status(StrEnum):
+    """Where an incident stands, in the words a person would use."""
+
+    OPEN = "open"
+    DIAGNOSING = "diagnosing"
+    PROPOSING = "proposing"
+    AWAITING_APPROVAL = "awaiting_approval"
+    ACTING = "acting"
+    VERIFYING = "verifying"
+    HOLDING = "holding"
+    RELEASING = "releasing"
+    UNDOING = "undoing"
+    ESCALATED = "escalated"
+    CLOSED = "closed"
+
+
+class Request(StrEnum):
+    """What a person may ask of a running incident."""
+
+    NONE = ""
+    UNDO = "undo"
+
+
+class Incident(Contract):
+    """One row, typed. `subject` is the text form of what the first finding was about."""
+
+    id: IncidentId
+    status: Status
+    scope: Scope
+    mode: FailureMode
+    severity: Severity
+    subject: str
+    fingerprint: str
+    opened: Instant
+    updated: Instant
+    closed: Instant | None
+    resolution: str
+    wake_at: Instant | None
+    request: Request
+    requested_by: Principal | None
+    errors: int
+
+
+class Incidents:
+    def __init__(self, store: Store, ledger: Ledger, evidence: Evidence, clock: Clock) -> None:
+        self._store, self._ledger, self._evidence, self._clock = store, ledger, evidence, clock
+
+    async def open(self, finding: Finding, snapshot: bytes) -> IncidentId:
+        """Opens an incident on its first finding, which is due at once."""
+        now = self._clock.now()
+        new = IncidentId(new_id("inc", now))
+        opened = IncidentOpened(incident=new, scope=finding.scope, fingerprint=finding.fingerprint, opened=now)
+        async with self._store.write() as tx:
+            await tx.execute(
+                insert(incidents).values(
+                    id=new,
+                    status=Status.OPEN,
+                    environment=finding.scope.environment,
+                    service=finding.scope.service,
+                    mode=finding.mode,
+                    severity=finding.severity,
+                    subject=str(finding.subject),
+                    fingerprint=finding.fingerprint,
+                    opened=now,
+                    updated=now,
+                    wake_at=now,
+                )
+            )
+            await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_OPENED, subject=new, data=opened))
+            await self._record(tx, new, finding, snapshot)
+        return new
+
+    async def join(self, incident: IncidentId, finding: Finding, snapshot: bytes) -> None:
+        """Adds a finding that belongs to an open incident."""
+        async with self._store.write() as tx:
+            await tx.execute(update(incidents).where(incidents.c.id == incident).values(updated=self._clock.now()))
+            await self._record(tx, incident, finding, snapshot)
+
+    async def _record(self, tx: AsyncConnection, incident: IncidentId, finding: Finding, snapshot: bytes) -> None:
+        ref = await self._evidence.put(tx, EvidenceKind.SNAPSHOT, snapshot)
+        kept = finding.model_copy(update={"evidence": (*finding.evidence, ref)})
+        await tx.execute(
+            insert(incident_finding).values(
+                finding=kept.id, incident=incident, fingerprint=kept.fingerprint, body=canonical_model(kept)
+            )
+        )
+        data = FindingRecorded(incident=incident, finding=kept)
+        await self._ledger.append(tx, Draft(type=EntryType.FINDING, subject=incident, data=data))
+
+    async def get(self, incident: IncidentId) -> Incident:
+        async with self._store.read() as tx:
+            row = (await tx.execute(select(incidents).where(incidents.c.id == incident))).one_or_none()
+        if row is None:
+            raise NotFoundError(
+                f"there is no incident {incident}",
+                cause="the id is mistyped or of another installation",
+                next_step="watchkeeper incidents",
+            )
+        return _incident(row)
+
+    async def findings(self, incident: IncidentId) -> tuple[Finding, ...]:
+        query = select(incident_finding.c.body).where(incident_finding.c.incident == incident)
+        async with self._store.read() as tx:
+            rows = (await tx.execute(query.order_by(incident_finding.c.id))).all()
+        return tuple(Finding.model_validate_json(row.body) for row in rows)
+
+    async def plan(self, incident: IncidentId, plan: PlanId) -> Plan | None:
+        """A plan that was made for the incident; None if no step recorded it."""
+        query = select(incident_step.c.result).where(
+            incident_step.c.incident == incident, incident_step.c.step.like("propose/%")
+        )
+        async with self._store.read() as tx:
+            found = [Proposed.model_validate_json(row.result).plan for row in (await tx.execute(query)).all()]
+        return next((each for each in found if each is not None and each.id == plan), None)
+
+    async def list(self, *, include_closed: bool = False, limit: int = 100) -> tuple[Incident, ...]:
+        """Newest first, at most `limit`."""
+        query = select(incidents).order_by(incidents.c.opened.desc(), incidents.c.id.desc()).limit(limit)
+        if not include_closed:
+            query = query.where(incidents.c.status != Status.CLOSED)
+        return await self._all(query)
+
+    async def due(self, now: datetime, limit: int = 64) -> tuple[Incident, ...]:
+        """Open incidents whose time has come, or of which a person asked something; the longest due first."""
+        query = select(incidents).where(
+            incidents.c.status != Status.CLOSED, or_(incidents.c.wake_at <= now, incidents.c.request != Request.NONE)
+        )
+        return await self._all(query.order_by(incidents.c.wake_at).limit(limit))
+
+    async def _all(self, query: Select[tuple[object, ...]]) -> tuple[Incident, ...]:
+        async with self._store.read() as tx:
+            rows = (await tx.execute(query)).all()
+        return tuple(_incident(row) for row in rows)
+
+    async def set_status(self, tx: AsyncConnection, incident: IncidentId, status: Status) -> None:
+        """Within the caller's transaction, beside what made the status true."""
+        now = self._clock.now()
+        await tx.execute(update(incidents).where(incidents.c.id == incident).values(status=status, updated=now))
+
+    async def sleep(self, incident: IncidentId, until: datetime | None, *, errors: int = 0) -> None:
+        """When to look at it next; None: only when a person asks."""
+        async with self._store.write() as tx:
+            await tx.execute(update(incidents).where(incidents.c.id == incident).values(wake_at=until, errors=errors))
+
+    async def wake(self, incident: IncidentId) -> None:
+        await self.sleep(incident, self._clock.now())
+
+    async def ask(self, incident: IncidentId, request: Request, by: Principal) -> None:
+        """Leaves a person's request for the incident's next step. Refused once the incident is closed."""
+        async with self._store.write() as tx:
+            done = await tx.execute(
+                update(incidents)
+                .where(incidents.c.id == incident, incidents.c.status != Status.CLOSED)
+                .values(request=request, requested_by=canonical_model(by), wake_at=self._clock.now())
+            )
+            if done.rowcount == 0:
+                raise ConflictError(
+                    f"incident {incident} is closed or unknown: nothing of it is in force",
+                    cause="its remedy was already given back",
+                    next_step=f"watchkeeper ledger show {incident}",
+                )
+
+    async def answered(self, tx: AsyncConnection, incident: IncidentId) -> None:
+        """The request has been taken up."""
+        await tx.execute(
+            update(incidents).where(incidents.c.id == incident).values(request=Request.NONE, requested_by=None)
+        )
+
+    async def close(self, tx: AsyncConnection, incident: IncidentId, resolution: str) -> None:
+        now = self._clock.now()
+        await tx.execute(
+            update(incidents)
+            .where(incidents.c.id == incident)
+            .values(status=Status.CLOSED, closed=now, updated=now, resolution=resolution, wake_at=None)
+        )
+        data = IncidentClosed(incident=incident, resolution=resolution)
+        await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_CLOSED, subject=incident, data=data))
+
+
+def _incident(row: Row[tuple[object, ...]]) -> Incident:
+    values = dict(row._mapping)
+    by = values.pop("requested_by")
+    scope = Scope(environment=values.pop("environment"), service=values.pop("service"))
+    return Incident(**values, scope=scope, requested_by=None if by is None else Principal.model_validate_json(by))

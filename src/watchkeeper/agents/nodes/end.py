@@ -1,0 +1,77 @@
+"""escalate, watch and close: a person is told, the trouble is watched until it is gone, and the story ends."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.agents.incidents import Incident, Status
+from watchkeeper.agents.outbox import Notice
+from watchkeeper.agents.records import Noted, Proposed
+from watchkeeper.agents.state import WatchState
+from watchkeeper.agents.watcher import Watcher, key
+from watchkeeper.core.entries import EntryType, Escalated
+from watchkeeper.core.remedies import Remedy
+
+
+async def escalate(watch: Watcher, state: WatchState) -> WatchState:
+    reason = state.get("reason", "unknown")
+    incident = await watch.crew.incidents.get(watch.incident)
+    held = await watch.held()
+    proposed = await watch.steps.recorded(f"propose/{state.get('attempt', 0)}", Proposed)
+
+    async def look() -> Noted:
+        return Noted(at=watch.crew.now(), note=reason)
+
+    async def write(tx: AsyncConnection, noted: Noted) -> None:
+        data = Escalated(
+            incident=watch.incident,
+            reason=reason,
+            notified=watch.crew.outbox.sinks,
+            half_done=tuple(remedy.id for remedy in held),
+        )
+        await watch.append(tx, EntryType.ESCALATION, data)
+        await watch.crew.outbox.put(tx, _notice(incident, noted, held, proposed))
+        await watch.status(tx, Status.ESCALATED)
+
+    await watch.steps.once(f"{key('escalate', state)}/{reason}", Noted, look, write)
+    return {"next": "watch", "reason": reason}
+
+
+def _notice(incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed: Proposed | None) -> Notice:
+    plan = None if proposed is None else proposed.plan
+    commands = [f"watchkeeper ledger show {incident.id}"]
+    if held:
+        commands.append(f"watchkeeper undo {incident.id}")
+    return Notice(
+        incident=incident.id,
+        kind="escalation",
+        reason=noted.note,
+        service=incident.scope.service,
+        environment=incident.scope.environment,
+        mode=incident.mode,
+        subject=incident.subject,
+        at=noted.at,
+        proposed=() if plan is None else tuple(f"{a.intent} {a.target}" for a in plan.actions),
+        half_done=tuple(str(remedy.change.target) for remedy in held),
+        commands=tuple(commands),
+    )
+
+
+async def watch_on(watch: Watcher, state: WatchState) -> WatchState:
+    """A person has it. It closes by itself only when the trouble is gone and nothing of ours is in force."""
+    if not await watch.held() and await watch.crew.all_gone(watch.incident):
+        return {"next": "close", "reason": state.get("reason", "cleared")}
+    return watch.wait(watch.crew.timing.recheck_s, "watch")
+
+
+async def close(watch: Watcher, state: WatchState) -> WatchState:
+    resolution = state.get("reason", "recovered")
+
+    async def look() -> Noted:
+        return Noted(at=watch.crew.now(), note=resolution)
+
+    async def write(tx: AsyncConnection, noted: Noted) -> None:
+        await watch.crew.incidents.close(tx, watch.incident, resolution)
+
+    await watch.steps.once("close", Noted, look, write)
+    return {}

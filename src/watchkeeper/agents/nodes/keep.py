@@ -1,0 +1,119 @@
+"""hold and release: keep the remedy while the service is well, then give it back step by step.
+
+A relapse during release re-applies the whole plan, through a new decision, and doubles the hold; after
+`max_relapses` a person is called with the remedy still in force.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.adapters.change import partial
+from watchkeeper.agents.effects import effect_all
+from watchkeeper.agents.incidents import Status
+from watchkeeper.agents.records import Noted
+from watchkeeper.agents.state import WatchState
+from watchkeeper.agents.watcher import Watcher, key
+from watchkeeper.core.claims import EffectPhase
+from watchkeeper.core.errors import RefusedError
+from watchkeeper.core.outcomes import Effect
+from watchkeeper.core.plans import Plan, Release
+from watchkeeper.core.remedies import Remedy, RemedyStatus
+from watchkeeper.core.sli import SliStatus
+
+
+async def hold(watch: Watcher, state: WatchState) -> WatchState:
+    plan = await watch.plan(state)
+    started = await _noted(watch, f"{key('hold', state)}/start", Status.HOLDING)
+    if _breached(watch, plan):
+        return {"next": "undo", "reason": "relapsed_under_remedy"}
+    if plan.release is None:
+        return {"next": "close", "reason": "recovered"}
+    relapses = state.get("relapses", 0)
+    if relapses and relapses >= plan.release.max_relapses:
+        return {"next": "escalate", "reason": "relapsed_too_often"}
+    due = started.at + timedelta(seconds=plan.release.hold_s * 2**relapses)
+    now = watch.crew.now()
+    if now < due:
+        return watch.wait_until(min(due, now + timedelta(seconds=watch.crew.timing.recheck_s)), "hold")
+    return {"next": "release", "given": 0}
+
+
+async def release(watch: Watcher, state: WatchState) -> WatchState:
+    plan = await watch.plan(state)
+    terms, given = plan.release, state.get("given", 0)
+    if terms is None:
+        return {"next": "close", "reason": "recovered"}
+    if given and _breached(watch, plan):
+        return await _relapse(watch, state)
+    if given == len(terms.steps):
+        return {"next": "close", "reason": "recovered"}
+    try:
+        effects = await _give_back(watch, state, plan, terms, given)
+    except RefusedError as refused:
+        return {"next": "escalate", "reason": f"release_{refused.reason}"}
+    if effects is Effect.UNKNOWN:
+        return {"next": "escalate", "reason": "release_unknown"}
+    if effects is Effect.FAILED:
+        return {"next": "escalate", "reason": "release_lost"}
+    return {**watch.wait(terms.watch_s, "release"), "given": given + 1}
+
+
+async def _give_back(watch: Watcher, state: WatchState, plan: Plan, terms: Release, given: int) -> Effect:
+    """One release step on every remedy still held, the last made first."""
+    held = tuple(reversed(await watch.held()))
+    factor = terms.steps[given]
+    changes = {remedy.step: partial(remedy.change, remedy.given_back, factor) for remedy in held}
+    n = state.get("cycle", 0) * len(terms.steps) + given
+    phase = await effect_all(watch, state, plan, EffectPhase.RELEASE, changes, n)
+    last = factor >= 1
+    for remedy, outcome in zip(held, phase.done.effects, strict=False):
+        if outcome.effect is Effect.SUCCEEDED:
+            status = RemedyStatus.RELEASED if last else RemedyStatus.RELEASING
+            await _update(watch, remedy, status, factor, f"{key('release', state)}/{given}")
+        elif outcome.effect is Effect.FAILED:
+            await _update(watch, remedy, RemedyStatus.LOST, remedy.given_back, f"{key('release', state)}/{given}")
+    effects = [outcome.effect for outcome in phase.done.effects]
+    if phase.refused:
+        return Effect.UNKNOWN
+    return next((e for e in (Effect.UNKNOWN, Effect.FAILED) if e in effects), Effect.SUCCEEDED)
+
+
+async def _update(watch: Watcher, remedy: Remedy, status: RemedyStatus, given_back: float, step: str) -> None:
+    async def look() -> Noted:
+        return Noted(at=watch.crew.now(), note=status)
+
+    async def write(tx: AsyncConnection, noted: Noted) -> None:
+        changed = remedy.model_copy(update={"status": status, "given_back": given_back})
+        await watch.crew.remedies.update(tx, changed, reason="release")
+        await watch.status(tx, Status.RELEASING)
+
+    await watch.steps.once(f"{step}/{remedy.step}/remedy", Noted, look, write)
+
+
+async def _relapse(watch: Watcher, state: WatchState) -> WatchState:
+    await _noted(watch, f"{key('relapse', state)}", Status.ACTING)
+    return {
+        "next": "decide",
+        "cycle": state.get("cycle", 0) + 1,
+        "relapses": state.get("relapses", 0) + 1,
+        "horizon": 0,
+        "extra": 0,
+        "given": 0,
+    }
+
+
+async def _noted(watch: Watcher, step: str, status: Status) -> Noted:
+    async def look() -> Noted:
+        return Noted(at=watch.crew.now())
+
+    async def write(tx: AsyncConnection, noted: Noted) -> None:
+        await watch.status(tx, status)
+
+    return await watch.steps.once(step, Noted, look, write)
+
+
+def _breached(watch: Watcher, plan: Plan) -> bool:
+    return watch.crew.read(plan.verification.sli).status is SliStatus.BREACHED

@@ -1,0 +1,53 @@
+"""triage and diagnose: is it still there, and why."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.agents.diagnoser.gateway import diagnose as find_causes
+from watchkeeper.agents.incidents import Status
+from watchkeeper.agents.records import Noted
+from watchkeeper.agents.state import WatchState
+from watchkeeper.agents.watcher import Watcher
+from watchkeeper.core.diagnosis import Diagnosis
+from watchkeeper.core.entries import EntryType
+from watchkeeper.core.evidence import EvidenceKind
+from watchkeeper.core.ids import DiagnosisId, new_id
+
+
+async def triage(watch: Watcher, state: WatchState) -> WatchState:
+    """An incident whose every finding is gone by itself is closed before anything is done."""
+    gone = await watch.crew.all_gone(watch.incident)
+
+    async def look() -> Noted:
+        return Noted(at=watch.crew.now(), note="gone" if gone else "there")
+
+    async def write(tx: AsyncConnection, noted: Noted) -> None:
+        await watch.status(tx, Status.DIAGNOSING)
+
+    noted = await watch.steps.once("triage", Noted, look, write)
+    if noted.note == "gone":
+        return {"next": "close", "reason": "gone_before_triage"}
+    return {"next": "diagnose", "attempt": 0, "cycle": 0, "relapses": 0}
+
+
+async def diagnose(watch: Watcher, state: WatchState) -> WatchState:
+    snapshot = b""
+
+    async def think() -> Diagnosis:
+        nonlocal snapshot
+        findings = await watch.crew.incidents.findings(watch.incident)
+        identity = DiagnosisId(new_id("dgn", watch.crew.now()))
+        found = find_causes(watch.incident, findings, watch.crew.signals, watch.crew.now(), identity)
+        snapshot = found.snapshot
+        return found.diagnosis
+
+    async def write(tx: AsyncConnection, diagnosis: Diagnosis) -> None:
+        await watch.crew.evidence.put(tx, EvidenceKind.SNAPSHOT, snapshot)
+        await watch.append(tx, EntryType.DIAGNOSIS, diagnosis)
+        await watch.status(tx, Status.PROPOSING)
+
+    diagnosis = await watch.steps.once(f"diagnose/{state.get('attempt', 0)}", Diagnosis, think, write)
+    if diagnosis.novel:
+        return {"next": "escalate", "reason": "novel_cause"}
+    return {"next": "propose"}

@@ -1,0 +1,118 @@
+"""From a diagnosis to a plan: the first runbook that applies, asked of the target, with its change captured.
+
+The adapter's precheck and dry run are reads; nothing is changed here. Which targets and numbers a plan holds comes
+from evidence and inventory alone (invariant 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from watchkeeper.adapters.contract import Registry
+from watchkeeper.adapters.recorder import under
+from watchkeeper.agents.manifest import manifest_digest
+from watchkeeper.agents.records import Proposed
+from watchkeeper.agents.remediator.world import World
+from watchkeeper.core.actions import Action, Change
+from watchkeeper.core.diagnosis import Diagnosis
+from watchkeeper.core.errors import AdapterError, RefusedError
+from watchkeeper.core.findings import Finding
+from watchkeeper.core.ids import IncidentId, PlanId, new_id
+from watchkeeper.core.plans import Basis, Plan
+from watchkeeper.core.subjects import Scope
+from watchkeeper.runbooks.loader import Catalog
+from watchkeeper.runbooks.resolve import NotApplicable, Proposal, candidates, resolve
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Planner:
+    catalog: Catalog
+    world: World
+    adapters: Registry
+
+    async def propose(
+        self, incident: IncidentId, scope: Scope, diagnosis: Diagnosis, findings: Sequence[Finding], now: datetime
+    ) -> Proposed:
+        """The first runbook, best fit first, that resolves and that its target accepts; or why none does."""
+        runbooks = candidates(self.catalog, diagnosis)
+        if not runbooks:
+            return Proposed(plan=None, refused=("no_runbook_fits",))
+        try:
+            with under(incident=incident):
+                worlds = await self.world.facts()
+        except AdapterError as error:
+            log.warning("inventory_not_read", what=error.what)
+            return Proposed(plan=None, refused=("gateway_unreachable",))
+        refused = []
+        for runbook in runbooks:
+            for facts in worlds:
+                found = resolve(runbook, diagnosis, findings, facts)
+                if isinstance(found, NotApplicable):
+                    refused.append(f"{runbook.name}: {found.reason}")
+                    continue
+                plan = await self._ask_targets(incident, scope, found, findings, now)
+                if isinstance(plan, Plan):
+                    return Proposed(plan=plan, refused=tuple(refused))
+                refused.append(f"{runbook.name}: {plan}")
+        return Proposed(plan=None, refused=tuple(refused) or ("no_gateway_managed",))
+
+    async def _ask_targets(
+        self, incident: IncidentId, scope: Scope, found: Proposal, findings: Sequence[Finding], now: datetime
+    ) -> Plan | str:
+        actions: list[Action] = []
+        changes: list[Change] = []
+        for action in found.actions:
+            capability = self.adapters.capability(action.target, action.intent)
+            if capability is None:
+                return "intent_not_supported"
+            action = action.model_copy(update={"kind": capability.kind})  # noqa: PLW2901  # the adapter's last word
+            try:
+                with under(incident=incident):
+                    changes.append(await self.adapters.get(action.target.adapter).dry_run(action))
+            except RefusedError as error:
+                return error.reason
+            except AdapterError as error:
+                log.warning("dry_run_failed", target=str(action.target), what=error.what)
+                return "target_unreachable"
+            actions.append(action)
+        if not any(field.before != field.after for change in changes for field in change.fields):
+            return "nothing_to_change"
+        remediator = f"remediator/{actions[0].target.adapter.partition(':')[0]}"
+        return Plan(
+            id=PlanId(new_id("pln", now)),
+            incident=incident,
+            runbook=found.runbook,
+            remediator=remediator,
+            manifest_digest=manifest_digest(remediator),
+            scope=scope,
+            made=now,
+            basis=_basis(found, findings),
+            actions=tuple(actions),
+            changes=tuple(changes),
+            verification=found.verification,
+            release=found.release,
+            remedy_ttl_s=found.remedy_ttl_s,
+        )
+
+
+def _basis(found: Proposal, findings: Sequence[Finding]) -> Basis:
+    cause = found.cause
+    meant = [finding for finding in findings if finding.id in cause.findings]
+    severities = [finding.severity for finding in meant]
+    return Basis(
+        mode=cause.mode,
+        cause=cause.subject,
+        confidence=cause.confidence,
+        novel=False,
+        edges=found.edges,
+        signs=cause.signs,
+        severity=max(severities, key=lambda severity: severity.rank),
+        findings=cause.findings,
+        breach=found.breach,
+    )

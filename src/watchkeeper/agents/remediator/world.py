@@ -1,0 +1,112 @@
+"""The facts a runbook is resolved with: baselines from the signals, inventory from the gateway's adapter.
+
+Reads only. A gateway that does not answer gives no facts, and a runbook that needs them is then not applicable.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from watchkeeper.adapters.contract import Registry
+from watchkeeper.adapters.litellm.adapter import LiteLLMAdapter
+from watchkeeper.adapters.litellm.inventory import Inventory
+from watchkeeper.agents.detector.baseline import Line, learn
+from watchkeeper.agents.detector.config import DetectorConfig
+from watchkeeper.core.actions import Target
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.model import Contract
+from watchkeeper.core.sli import Comparison, Measure, Sli, SliStatus
+from watchkeeper.core.subjects import Subject, SubjectKind
+from watchkeeper.runbooks.facts import BaselineFact, DeploymentFact, GroupFact, KeyFact, ResolveFacts
+from watchkeeper.signals.state import SignalState
+
+LINE = Line(ratio=3.0, deviations=6.0, floor=0.0)
+"""What is left out of a baseline of calls or tokens: the same line that makes a cost finding."""
+HEALTHY_BELOW = 0.2
+
+
+class GatewayFacts(Contract):
+    """What the configuration says of one gateway: its adapter's name and the declared stand-ins of each group."""
+
+    adapter: str
+    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class World:
+    def __init__(
+        self,
+        signals: SignalState,
+        adapters: Registry,
+        gateways: tuple[GatewayFacts, ...],
+        detectors: DetectorConfig,
+        clock: Clock,
+    ) -> None:
+        self._signals, self._adapters, self._gateways = signals, adapters, gateways
+        self._cost, self._outage, self._clock = detectors.token_cost, detectors.provider_outage, clock
+
+    async def facts(self) -> tuple[ResolveFacts, ...]:
+        """One set of facts a managed gateway. Raises AdapterError when the gateway does not answer."""
+        return tuple([await self._of(gateway) for gateway in self._gateways])
+
+    async def _of(self, gateway: GatewayFacts) -> ResolveFacts:
+        adapter = self._adapters.get(gateway.adapter)
+        inventory = await adapter.inventory() if isinstance(adapter, LiteLLMAdapter) else None
+        if inventory is None:
+            return ResolveFacts(adapter=gateway.adapter)
+        keys = [subject.id for subject in self._signals.subjects(SubjectKind.KEY)]
+        return ResolveFacts(
+            adapter=gateway.adapter,
+            baselines=tuple(fact for key in keys for fact in self.baselines(Subject(kind=SubjectKind.KEY, id=key))),
+            keys=tuple([await self._key(gateway.adapter, key) for key in keys]),
+            deployments=self._deployments(inventory),
+            groups=tuple(
+                GroupFact(name=group, candidates=gateway.fallbacks.get(group, ())) for group in inventory.groups
+            ),
+        )
+
+    def baselines(self, subject: Subject) -> list[BaselineFact]:
+        """Calls, tokens and cost a minute of a subject's clean steps; none below the minimum history."""
+        steps = self._signals.steps(subject)
+        remedied = self._signals.remedied(subject)
+        marks = [any(since <= step.start < until for since, until in remedied) for step in steps]
+        per_minute = 60.0 / self._signals.config.step_s
+        rates = {
+            Measure.CALLS_PER_MIN: [step.calls * per_minute for step in steps],
+            Measure.TOKENS_PER_MIN: [step.tokens * per_minute for step in steps],
+            Measure.COST_USD_PER_MIN: [step.cost_usd * per_minute for step in steps],
+        }
+        found = []
+        for measure, values in rates.items():
+            learnt = learn(zip(values, marks, strict=True), LINE, self._cost.min_history, self._cost.baseline_steps)
+            if learnt.known >= self._cost.min_history and learnt.median > 0:
+                found.append(BaselineFact(subject=subject, measure=measure, expected=learnt.median))
+        return found
+
+    async def _key(self, adapter: str, key: str) -> KeyFact:
+        state = await self._adapters.get(adapter).inspect(Target(adapter=adapter, kind="key", id=key))
+        spend = state.value("spend")
+        return KeyFact(id=key, spend_usd=float(spend) if isinstance(spend, int | float) else None)
+
+    def _deployments(self, inventory: Inventory) -> tuple[DeploymentFact, ...]:
+        return tuple(
+            DeploymentFact(
+                id=deployment.id,
+                group=deployment.group,
+                weight=float(deployment.weight) if isinstance(deployment.weight, int | float) else None,
+                healthy=not deployment.blocked and self._healthy(deployment.id),
+                manageable=deployment.manageable,
+            )
+            for deployment in inventory.deployments
+        )
+
+    def _healthy(self, deployment: str) -> bool:
+        """No provider faults worth the name of late; one without traffic is taken to be well, and verified after."""
+        sli = Sli(
+            measure=Measure.PROVIDER_ERROR_RATIO,
+            subject=Subject(kind=SubjectKind.DEPLOYMENT, id=deployment),
+            op=Comparison.AT_MOST,
+            threshold=HEALTHY_BELOW,
+            window_s=self._outage.window_s,
+            min_events=1,
+        )
+        return self._signals.read(sli, self._clock.now()).status is not SliStatus.BREACHED

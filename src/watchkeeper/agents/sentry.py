@@ -1,0 +1,142 @@
+"""The detector's round: evaluate, correlate, open or join incidents, and keep the signal state restorable.
+
+One round at a time. A finding that is already recorded under its fingerprint in an open incident is not recorded again.
+What a remedy in force explains joins that remedy's incident and starts nothing new (invariant 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from watchkeeper.agents.detector.correlate import Held, OpenIncident, correlate
+from watchkeeper.agents.detector.drafting import Detected
+from watchkeeper.agents.detector.evaluate import Detectors
+from watchkeeper.agents.incidents import Incidents
+from watchkeeper.agents.outbox import Notice
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.entries import Draft, EntryType
+from watchkeeper.core.ids import IncidentId
+from watchkeeper.core.remedies import Remedy
+from watchkeeper.core.subjects import Subject, SubjectKind
+from watchkeeper.ledger.append import Ledger
+from watchkeeper.policies.remedies import Remedies
+from watchkeeper.signals.state import SignalState
+from watchkeeper.store.engine import Store
+
+log = structlog.get_logger(__name__)
+
+TARGET_SUBJECTS = {
+    "key": SubjectKind.KEY,
+    "deployment": SubjectKind.DEPLOYMENT,
+    "model_group": SubjectKind.MODEL,
+    "team": SubjectKind.TEAM,
+}
+
+
+def subject_of(remedy: Remedy) -> Subject | None:
+    """What a remedy acts on, in the words of the signals; None for a target that no signal names."""
+    kind = TARGET_SUBJECTS.get(remedy.change.target.kind)
+    return None if kind is None else Subject(kind=kind, id=remedy.change.target.id)
+
+
+class Sentry:
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        signals: SignalState,
+        detectors: Detectors,
+        incidents: Incidents,
+        remedies: Remedies,
+        clock: Clock,
+        opened: Callable[[IncidentId], None],
+    ) -> None:
+        self._store, self._ledger, self._signals, self._detectors = store, ledger, signals, detectors
+        self._incidents, self._remedies, self._clock, self._opened = incidents, remedies, clock, opened
+        self._told_blind: set[str] = set()
+
+    async def round(self) -> int:
+        """One evaluation; returns how many findings were new."""
+        now = self._clock.now()
+        self._signals.tick(now)
+        await self._mark_remedies()
+        await self._tell_evictions()
+        detected = self._detectors.evaluate(self._signals, now)
+        if not detected:
+            return 0
+        open_now = await self._open()
+        new = 0
+        for each in detected:
+            new += await self._place(each, open_now)
+        return new
+
+    async def _place(self, detected: Detected, open_now: list[OpenIncident]) -> bool:
+        finding = detected.finding
+        home = correlate(finding, open_now)
+        if home is None:
+            incident = await self._incidents.open(finding, detected.snapshot)
+            log.warning("incident_opened", incident=incident, mode=finding.mode, subject=str(finding.subject))
+            open_now.append(OpenIncident(id=incident, opened=self._clock.now(), findings=(finding,)))
+            self._opened(incident)
+            return True
+        at = next(index for index, each in enumerate(open_now) if each.id == home)
+        known = open_now[at]
+        if any(old.fingerprint == finding.fingerprint for old in known.findings):
+            return False
+        await self._incidents.join(home, finding, detected.snapshot)
+        log.info("finding_joined", incident=home, mode=finding.mode, subject=str(finding.subject))
+        open_now[at] = known.model_copy(update={"findings": (*known.findings, finding)})
+        return True
+
+    async def _open(self) -> list[OpenIncident]:
+        held = await self._remedies.in_force()
+        found = []
+        for incident in await self._incidents.list(limit=1000):
+            mine = [(subject_of(remedy), remedy) for remedy in held if remedy.incident == incident.id]
+            found.append(
+                OpenIncident(
+                    id=incident.id,
+                    opened=incident.opened,
+                    findings=await self._incidents.findings(incident.id),
+                    held=tuple(Held(subject=subject, since=remedy.since) for subject, remedy in mine if subject),
+                )
+            )
+        return found
+
+    async def blind_round(self, tell: Callable[[Notice], Awaitable[bool]]) -> None:
+        """While nothing can be recorded: look all the same, and tell people directly, once per trouble."""
+        now = self._clock.now()
+        self._signals.tick(now)
+        for finding, _ in self._detectors.evaluate(self._signals, now):
+            if finding.fingerprint in self._told_blind:
+                continue
+            notice = Notice(
+                incident=IncidentId("unrecorded"),
+                kind="seen_blind",
+                reason="recording_impossible",
+                service=finding.scope.service,
+                environment=finding.scope.environment,
+                mode=finding.mode,
+                subject=str(finding.subject),
+                at=now,
+            )
+            if await tell(notice):
+                self._told_blind.add(finding.fingerprint)
+
+    async def _mark_remedies(self) -> None:
+        """Samples under a remedy do not teach the baseline."""
+        for remedy in await self._remedies.in_force():
+            subject = subject_of(remedy)
+            if subject is not None:
+                self._signals.under_remedy(subject, remedy.since, remedy.expires)
+
+    async def _tell_evictions(self) -> None:
+        evictions = self._signals.evictions()
+        if not evictions:
+            return
+        async with self._store.write() as tx:
+            await self._ledger.append(
+                tx, *(Draft(type=EntryType.EVICTION, subject="", data=eviction) for eviction in evictions)
+            )

@@ -1,0 +1,73 @@
+"""One incident in the hands of its nodes: the crew, the recorded steps, and the small moves every node makes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.agents.crew import Crew
+from watchkeeper.agents.incidents import Status
+from watchkeeper.agents.records import Decided, Done, Proposed
+from watchkeeper.agents.state import WatchState
+from watchkeeper.agents.steps import Steps
+from watchkeeper.core.entries import Draft, EntryType
+from watchkeeper.core.errors import LedgerError
+from watchkeeper.core.ids import IncidentId
+from watchkeeper.core.model import Contract
+from watchkeeper.core.plans import Plan
+from watchkeeper.core.remedies import Remedy
+
+
+class Watcher:
+    def __init__(self, crew: Crew, incident: IncidentId, steps: Steps) -> None:
+        self.crew, self.incident, self.steps = crew, incident, steps
+
+    async def plan(self, state: WatchState) -> Plan:
+        """The plan of the current attempt. Raises LedgerError if the step that made it was never recorded."""
+        proposed = await self.steps.recorded(f"propose/{state.get('attempt', 0)}", Proposed)
+        if proposed is None or proposed.plan is None:
+            raise _lost("plan", self.incident)
+        return proposed.plan
+
+    async def decided(self, state: WatchState) -> Decided:
+        decided = await self.steps.recorded(key("decide", state), Decided)
+        if decided is None:
+            raise _lost("decision", self.incident)
+        return decided
+
+    async def applied_at(self, state: WatchState) -> datetime:
+        """When the last effect of the current cycle was settled."""
+        done = await self.steps.recorded(key("execute", state), Done)
+        if done is None:
+            raise _lost("effect", self.incident)
+        return max(effect.at for effect in done.effects)
+
+    async def held(self) -> tuple[Remedy, ...]:
+        """This incident's remedies that are still in force, in the order they were made."""
+        return tuple(r for r in await self.crew.remedies.in_force() if r.incident == self.incident)
+
+    async def append(self, tx: AsyncConnection, kind: EntryType, data: Contract) -> None:
+        await self.crew.ledger.append(tx, Draft(type=kind, subject=self.incident, data=data))
+
+    async def status(self, tx: AsyncConnection, status: Status) -> None:
+        await self.crew.incidents.set_status(tx, self.incident, status)
+
+    def wait(self, seconds: float, after: str) -> WatchState:
+        return self.wait_until(self.crew.now() + timedelta(seconds=seconds), after)
+
+    def wait_until(self, until: datetime, after: str) -> WatchState:
+        return {"next": "wait", "wait_until": until.isoformat(), "after": after}
+
+
+def key(node: str, state: WatchState) -> str:
+    """The step of a node that runs once per attempt and cycle."""
+    return f"{node}/{state.get('attempt', 0)}/{state.get('cycle', 0)}"
+
+
+def _lost(what: str, incident: IncidentId) -> LedgerError:
+    return LedgerError(
+        f"the recorded {what} of {incident} is not in the database",
+        cause="the checkpoint file and the database are of different times: one was restored without the other",
+        next_step=f"watchkeeper ledger show {incident}",
+    )

@@ -1,0 +1,32 @@
+"""The HTTP application: routes, errors, health. It binds to loopback unless told otherwise, and every route but the two
+probes asks for a token."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Response
+
+from watchkeeper import __version__
+from watchkeeper.api import authority, errors, incidents, ingest, ledger, people
+from watchkeeper.api.services import HealthReport, Services
+
+
+def create(services: Services) -> FastAPI:
+    app = FastAPI(title="Watchkeeper", version=__version__, docs_url="/docs", redoc_url=None)
+    app.state.services = services
+    errors.install(app)
+    for part in (ingest, incidents, authority, ledger, people):
+        app.include_router(part.router)
+
+    @app.get("/healthz", tags=["probes"])
+    async def alive() -> dict[str, str]:
+        """Liveness: the process answers. It does not depend on the database."""
+        return {"status": "alive", "version": __version__}
+
+    @app.get("/readyz", tags=["probes"])
+    async def ready(response: Response) -> HealthReport:
+        """Readiness: signals can be made durable and actions recorded."""
+        report = services.health()
+        response.status_code = 200 if report.acting else 503
+        return report
+
+    return app

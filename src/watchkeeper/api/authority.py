@@ -1,0 +1,62 @@
+"""The stop, its lifting, and where things stand."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from watchkeeper.api.auth import Admin, Operator, Viewer, Wired
+from watchkeeper.api.services import HealthReport
+from watchkeeper.core.claims import Claim
+from watchkeeper.core.model import Contract
+from watchkeeper.policies.epochs import EpochStatus, StopReport
+
+router = APIRouter(tags=["authority"])
+
+
+class ScopeGiven(Contract):
+    """`all`, `environment:E`, `service:E/S`, `agent:A`, `action:RUNBOOK/INTENT` or `target:ADAPTER/KIND/ID`."""
+
+    scope: str = Field(
+        default="all", max_length=256, pattern=r"^(all|(environment|service|agent|action|target):[^\s]+)$"
+    )
+
+
+class Status(Contract):
+    """Everything a person asks first: is it watching, may it act, what waits, what is in force."""
+
+    health: HealthReport
+    policy_version: str
+    stopped: tuple[EpochStatus, ...]
+    incidents_open: int
+    approvals_waiting: int
+    remedies_in_force: int
+    in_flight: tuple[Claim, ...]
+    notifications_failing: int
+
+
+@router.post("/v1/stop")
+async def stop(given: ScopeGiven, wired: Wired, caller: Operator) -> StopReport:
+    """Takes authority away in one commit; lists what was already sent and is not settled."""
+    return await wired.epochs.stop(given.scope, caller)
+
+
+@router.post("/v1/resume")
+async def resume(given: ScopeGiven, wired: Wired, caller: Admin) -> EpochStatus:
+    return await wired.epochs.resume(given.scope, caller)
+
+
+@router.get("/v1/status")
+async def status(wired: Wired, caller: Viewer) -> Status:
+    outbox = await wired.outbox.status()
+    scopes = await wired.epochs.status()
+    return Status(
+        health=wired.health(),
+        policy_version=(await wired.versions.active()).version,
+        stopped=tuple(scope for scope in scopes if scope.stopped),
+        incidents_open=len(await wired.incidents.list()),
+        approvals_waiting=len(await wired.approvals.pending()),
+        remedies_in_force=len(await wired.remedies.in_force()),
+        in_flight=await wired.claims.open_claims(),
+        notifications_failing=outbox.failing,
+    )

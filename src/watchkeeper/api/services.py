@@ -1,0 +1,54 @@
+"""What the API works with. The composition root fills it in; the routes hold no state."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from watchkeeper.agents.incidents import Incidents
+from watchkeeper.agents.outbox import Outbox
+from watchkeeper.api.tokens import Tokens
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.model import Contract, Instant
+from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.reader import LogReader
+from watchkeeper.ledger.verify import VerifyReport
+from watchkeeper.policies.approvals import Approvals
+from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.epochs import Epochs
+from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.versions import PolicyVersions
+from watchkeeper.signals.alertmanager import AlertmanagerConfig
+from watchkeeper.signals.intake import Intake
+from watchkeeper.store.engine import Store
+
+
+class HealthReport(Contract):
+    """`acting` is false while the database, the ledger or the clock cannot be trusted; `why` is an error code."""
+
+    acting: bool
+    why: str = ""
+    since: Instant | None = None
+    signals_waiting: int = 0
+    sources: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Services:
+    clock: Clock
+    tokens: Tokens
+    intake: Intake
+    incidents: Incidents
+    approvals: Approvals
+    claims: Claims
+    epochs: Epochs
+    remedies: Remedies
+    outbox: Outbox
+    versions: PolicyVersions
+    log: LogReader
+    evidence: Evidence
+    alertmanager: AlertmanagerConfig
+    health: Callable[[], HealthReport]
+    verify: Callable[[str | None], Awaitable[VerifyReport]]
+    vkey: str
+    store: Store

@@ -1,0 +1,87 @@
+"""Per-person access tokens, kept as SHA-256 hashes.
+
+A token is 32 random bytes, so a fast hash is enough: there is nothing to guess. The clear text is shown once, when the
+token is made, and cannot be had again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from pydantic import SecretStr
+from sqlalchemy import insert, select, update
+
+from watchkeeper.api.tables import api_token
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.errors import InputError
+from watchkeeper.core.principals import Principal, PrincipalKind, Role
+from watchkeeper.store.engine import Store
+
+PREFIX = "wk_"
+
+
+class Tokens:
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+
+    async def make(
+        self, principal: str, kind: PrincipalKind, roles: tuple[Role, ...], ttl: timedelta | None = None
+    ) -> SecretStr:
+        """A new token for `principal`; its clear text is returned once. Raises InputError for an unusable name."""
+        if not principal.replace("-", "").replace("_", "").isalnum() or len(principal) > 64:
+            raise InputError(
+                f"{principal!r} is not a usable principal id",
+                cause="ids are opaque handles: letters, digits, - and _, at most 64; not an e-mail address",
+                next_step="watchkeeper token create --help",
+            )
+        token = PREFIX + secrets.token_urlsafe(32)
+        await self.keep(SecretStr(token), principal, kind, roles, ttl)
+        return SecretStr(token)
+
+    async def keep(
+        self,
+        token: SecretStr,
+        principal: str,
+        kind: PrincipalKind,
+        roles: tuple[Role, ...],
+        ttl: timedelta | None = None,
+    ) -> None:
+        """Accepts a token that was made elsewhere (the daemon's own local token)."""
+        now = self._clock.now()
+        row = {
+            "hash": _hash(token.get_secret_value()),
+            "principal": principal,
+            "kind": kind,
+            "roles": ",".join(sorted(roles)),
+            "created": now,
+            "expires": None if ttl is None else now + ttl,
+        }
+        async with self._store.write() as tx:
+            known = (await tx.execute(select(api_token.c.hash).where(api_token.c.hash == row["hash"]))).first()
+            if known is None:
+                await tx.execute(insert(api_token).values(**row))
+
+    async def principal_of(self, token: str) -> Principal | None:
+        """Who holds this token; None if it is unknown, expired or revoked."""
+        async with self._store.read() as tx:
+            row = (await tx.execute(select(api_token).where(api_token.c.hash == _hash(token)))).one_or_none()
+        if row is None or row.revoked is not None or (row.expires is not None and row.expires <= self._clock.now()):
+            return None
+        roles = tuple(Role(role) for role in row.roles.split(","))
+        return Principal(id=row.principal, kind=PrincipalKind(row.kind), roles=roles, authenticated_by="token")
+
+    async def revoke(self, principal: str) -> int:
+        """Revokes every token of a principal; returns how many."""
+        async with self._store.write() as tx:
+            done = await tx.execute(
+                update(api_token)
+                .where(api_token.c.principal == principal, api_token.c.revoked.is_(None))
+                .values(revoked=self._clock.now())
+            )
+        return done.rowcount
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,291 @@
+"""The daemon's life: start in order, watch, stop in order. kill -9 at any point is survived by what `start` does.
+
+Start: lock the home, migrate, install the first policy, restore the signal state, open the checkpoints, serve the API,
+start the jobs. Nothing acts before the ledger has taken the start's own entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
+
+from watchkeeper import __version__
+from watchkeeper.agents import graph
+from watchkeeper.agents.checkpoints import postgres_checkpoints, sqlite_checkpoints
+from watchkeeper.agents.incidents import Incident
+from watchkeeper.agents.nodes import table
+from watchkeeper.agents.outbox import Notice
+from watchkeeper.agents.runner import Runner
+from watchkeeper.agents.sentry import Sentry
+from watchkeeper.agents.steps import Steps
+from watchkeeper.agents.watcher import Watcher
+from watchkeeper.api.app import create
+from watchkeeper.api.services import HealthReport, Services
+from watchkeeper.core.clock import Clock, SystemClock
+from watchkeeper.core.entries import DaemonStarted, Draft, EntryType
+from watchkeeper.core.errors import NotFoundError, UnavailableError
+from watchkeeper.core.ids import IncidentId
+from watchkeeper.core.principals import Principal, PrincipalKind, Role
+from watchkeeper.daemon.compose import Parts, compose, detectors, secrets_of
+from watchkeeper.daemon.home import Home
+from watchkeeper.daemon.jobs import Jobs
+from watchkeeper.daemon.logs import configure
+from watchkeeper.daemon.settings import Settings
+from watchkeeper.ledger.verify import verify
+from watchkeeper.policies import load as policies
+from watchkeeper.store import schema
+from watchkeeper.store.leases import Lease
+
+log = structlog.get_logger(__name__)
+
+SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
+SEQUENCE_S = 0.25
+DUE_S = 0.25
+SAVE_S = 15.0
+PRUNE_S = 60.0
+
+
+class Daemon:
+    def __init__(self, parts: Parts, saver: BaseCheckpointSaver[str]) -> None:
+        self._parts, self._saver = parts, saver
+        crew = parts.crew
+        self._runner = Runner(parts.store, crew.incidents, parts.clock, self._graph_for, parts.holder, self._stuck)
+        self._sentry = Sentry(
+            parts.store,
+            parts.ledger,
+            crew.signals,
+            detectors(parts.settings),
+            crew.incidents,
+            crew.remedies,
+            parts.clock,
+            self._opened,
+        )
+        self._jobs = Jobs(parts.leader, self._distrust)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def _graph_for(self, incident: IncidentId, lease: Lease) -> CompiledStateGraph[Any, Any, Any, Any]:
+        steps = Steps(self._parts.store, self._parts.clock, incident, lease)
+        return graph.build(table.bind(Watcher(self._parts.crew, incident, steps)), self._saver)
+
+    async def start(self) -> None:
+        parts = self._parts
+        await schema.upgrade(parts.store)
+        await self._first_policy()
+        await parts.tokens.keep(parts.home.local_token(), "local-admin", PrincipalKind.PERSON, (Role.ADMIN,))
+        await self._record_start()
+        follower = self._spawn(parts.pump.run(), "inbox")
+        await parts.pump.restore()
+        follower.add_done_callback(lambda _: None)
+        self._schedule()
+        self._jobs.start()
+
+    async def stop(self) -> None:
+        """Finishes what is being written, keeps the state, gives back leases. A second call does nothing."""
+        self._jobs.stop()
+        await self._runner.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        parts = self._parts
+        with contextlib.suppress(UnavailableError):  # stopping because the database is gone is no reason to fail
+            await parts.pump.save()
+            await parts.sequencer.run_once()
+            await parts.leader.resign()
+        await parts.crew.adapters.close()
+        await parts.http.aclose()
+        await parts.bus.close()
+        await parts.store.close()
+
+    def services(self) -> Services:
+        parts, crew = self._parts, self._parts.crew
+        vkey = str(parts.signer.vkey)
+
+        return Services(
+            clock=parts.clock,
+            tokens=parts.tokens,
+            intake=parts.intake,
+            incidents=crew.incidents,
+            approvals=crew.approvals,
+            claims=parts.claims,
+            epochs=crew.epochs,
+            remedies=crew.remedies,
+            outbox=crew.outbox,
+            versions=parts.versions,
+            log=parts.log,
+            evidence=parts.evidence,
+            alertmanager=parts.settings.alertmanager,
+            health=self.health,
+            verify=lambda anchor: verify(parts.log, vkey, anchor),
+            vkey=vkey,
+            store=parts.store,
+        )
+
+    def health(self) -> HealthReport:
+        health = self._parts.health
+        return HealthReport(
+            acting=health.acting, why=health.why, since=health.since, sources=dict(self._parts.sources.state)
+        )
+
+    async def _first_policy(self) -> None:
+        try:
+            await self._parts.versions.active()
+        except NotFoundError:
+            chosen = self._parts.settings.policy
+            documents = policies.load(chosen.dir) if chosen.dir is not None else policies.pack(chosen.pack)
+            await self._parts.versions.activate(documents, SELF, "installed at the first start")
+
+    async def _record_start(self) -> None:
+        parts = self._parts
+        data = DaemonStarted(
+            version=__version__,
+            settings_digest=parts.settings.digest(),
+            policy_version=(await parts.versions.active()).version,
+            log_origin=parts.settings.ledger.origin,
+        )
+        async with parts.store.write() as tx:
+            await parts.ledger.append(tx, Draft(type=EntryType.STARTED, subject="", data=data))
+
+    def _schedule(self) -> None:
+        parts, jobs = self._parts, self._jobs
+        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_once, leader_only=False)
+        jobs.every(DUE_S, "incidents", self._runner.run_due, leader_only=False)
+        jobs.every(parts.settings.detect_every_s, "detect", self._detect)
+        jobs.every(1.0, "notify", parts.crew.outbox.send_due)
+        jobs.every(2.0, "health", self._check_trust, leader_only=False)
+        jobs.every(10.0, "reconcile", parts.reconciler.run_once)
+        jobs.every(SAVE_S, "save", parts.pump.save)
+        jobs.every(PRUNE_S, "prune", self._prune)
+        for name, seconds, turn in parts.sources.turns():
+            jobs.every(seconds, f"poll {name}", turn)
+
+    async def _detect(self) -> None:
+        if self._parts.health.acting:
+            await self._sentry.round()
+        else:
+            await self._sentry.blind_round(self._parts.crew.outbox.tell_directly)
+
+    async def _prune(self) -> None:
+        keep_s = 2 * self._parts.settings.state.lateness_s
+        before = self._parts.clock.now() - timedelta(seconds=keep_s)
+        await self._parts.inbox.prune(before, self._parts.pump.saved_offset)
+
+    async def _check_trust(self) -> None:
+        """Looks whether recording is possible again, and whether the clock runs forward."""
+        parts = self._parts
+        if parts.health.clock_went_back():
+            await self._tell_distrust("clock_went_back")
+            return
+        if parts.health.acting:
+            return
+        async with parts.store.write() as tx:
+            await parts.ledger.append(tx)
+        gap = parts.health.trust()
+        if gap is not None:
+            async with parts.store.write() as tx:
+                await parts.ledger.append(tx, Draft(type=EntryType.GAP, subject="", data=gap))
+
+    async def _distrust(self, error: UnavailableError) -> None:
+        await self._tell_distrust(error.code)
+
+    async def _tell_distrust(self, code: str) -> None:
+        if self._parts.health.distrust(code):
+            await self._parts.crew.outbox.tell_directly(self._own_notice(code))
+
+    def _own_notice(self, reason: str) -> Notice:
+        return Notice(
+            incident=IncidentId("watchkeeper"),
+            kind="acting_stopped",
+            reason=reason,
+            service="watchkeeper",
+            environment=self._parts.settings.environment,
+            mode="self",
+            subject="daemon",
+            at=self._parts.clock.now(),
+            commands=("watchkeeper status",),
+        )
+
+    def _opened(self, incident: IncidentId) -> None:
+        self._spawn(self._runner.run_due(), f"wake {incident}")
+
+    async def _stuck(self, incident: Incident, what: str) -> None:
+        """An incident that cannot be driven is told to a person past the graph."""
+        notice = self._own_notice("incident_stuck").model_copy(
+            update={"incident": incident.id, "kind": "escalation", "mode": incident.mode, "subject": incident.subject}
+        )
+        log.error("incident_stuck", incident=incident.id, what=what)
+        async with self._parts.store.write() as tx:
+            await self._parts.crew.outbox.put(tx, notice)
+
+    def _spawn(self, work: Any, name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[tuple[Daemon, str]]:
+    """A started daemon and the URL of its API; everything is stopped at the end."""
+    configure(settings.log, secrets_of(settings))
+    home = Home(settings.data_dir)
+    home.open()
+    try:
+        parts = compose(settings, home, clock or SystemClock())
+        async with _checkpoints(parts) as saver:
+            daemon = Daemon(parts, saver)
+            try:
+                await daemon.start()
+                async with _serving(daemon, settings) as url:
+                    home.announce(url)
+                    log.info("watching", api=url, data_dir=str(settings.data_dir))
+                    yield daemon, url
+            finally:
+                await daemon.stop()
+    finally:
+        home.close()
+
+
+def _checkpoints(parts: Parts) -> contextlib.AbstractAsyncContextManager[BaseCheckpointSaver[str]]:
+    if parts.store.is_sqlite:
+        return sqlite_checkpoints(Path(parts.settings.data_dir) / "checkpoints.db")
+    return postgres_checkpoints(parts.store.url.set(drivername="postgresql").render_as_string(hide_password=False))
+
+
+@contextlib.asynccontextmanager
+async def _serving(daemon: Daemon, settings: Settings) -> AsyncIterator[str]:
+    config = uvicorn.Config(
+        create(daemon.services()),
+        host=settings.api.host,
+        port=settings.api.port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign,unused-ignore]
+    task = asyncio.create_task(server.serve(), name="api")
+    while not server.started:
+        if task.done():
+            task.result()
+            raise UnavailableError(
+                f"cannot listen on {settings.api.host}:{settings.api.port}",
+                cause="the address is in use or not of this machine",
+                next_step="set api.port to another port, or 0 for any",
+            )
+        await asyncio.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://{settings.api.host}:{port}"
+    finally:
+        server.should_exit = True
+        await task

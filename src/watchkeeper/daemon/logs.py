@@ -1,0 +1,56 @@
+"""Structured logs: JSON lines for machines or short lines for a terminal, bound to incident, plan and action ids.
+
+Known secret values are masked in every event, whatever key they come under; this is the last net, not the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+
+import structlog
+from pydantic import SecretStr
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from watchkeeper.daemon.settings import LogSettings
+
+MASK = "[secret]"
+
+
+def configure(settings: LogSettings, secrets: Iterable[SecretStr]) -> None:
+    level = getattr(logging, settings.level.upper())
+    renderer: Processor = (
+        structlog.processors.JSONRenderer() if settings.json_lines else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            mask(secrets),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # httpx logs every URL at INFO, APScheduler every tick: neither belongs in our stream
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+
+
+def mask(secrets: Iterable[SecretStr]) -> Processor:
+    """A processor that replaces every known secret of at least 6 characters in every text value."""
+    values = sorted({s.get_secret_value() for s in secrets if len(s.get_secret_value()) >= 6}, key=len, reverse=True)
+
+    def processor(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {key: _clean(value) for key, value in event.items()}
+
+    def _clean(value: object) -> object:
+        if isinstance(value, str):
+            for secret in values:
+                value = value.replace(secret, MASK)
+        return value
+
+    return processor

@@ -1,0 +1,88 @@
+"""The evidence store: bodies that entries refer to by a salted commitment, redacted, compressed, bounded, erasable.
+
+The commitment is over the redacted body. Once a body and its salt are gone, nothing can be tested against the
+commitment, and the entry that holds it still verifies. It does not stop a caller from storing what it should not.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.core.clock import Clock, SystemClock
+from watchkeeper.core.digest import commitment
+from watchkeeper.core.errors import LedgerError, VerificationError
+from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
+from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.tables import evidence
+from watchkeeper.store.engine import Store
+
+MAX_BODY_BYTES = 1_048_576
+SALT_BYTES = 32
+
+
+class Evidence:
+    def __init__(self, store: Store, redactor: Redactor | None = None, clock: Clock | None = None) -> None:
+        self._store = store
+        self._redactor = redactor or Redactor()
+        self._clock = clock or SystemClock()
+
+    async def put(
+        self, tx: AsyncConnection, kind: EvidenceKind, body: bytes, media_type: str = "application/json"
+    ) -> EvidenceRef:
+        """Stores the body in the caller's transaction. Raises LedgerError above 1 MiB: callers cut, not we."""
+        _check_size(len(body), kind)
+        clean = self._redactor.redact(body)
+        _check_size(len(clean), kind)
+        salt = secrets.token_bytes(SALT_BYTES)
+        ref = EvidenceRef(kind=kind, commitment=commitment(salt, clean), size=len(clean), media_type=media_type)
+        await tx.execute(
+            insert(evidence).values(
+                commitment=ref.commitment,
+                salt=salt,
+                body=zlib.compress(clean, 6),
+                kind=kind,
+                media_type=media_type,
+                size=len(clean),
+                created=self._clock.now(),
+            )
+        )
+        return ref
+
+    async def get(self, name: str) -> bytes | None:
+        """The body of a commitment; None when it was erased or pruned. Raises VerificationError for an altered one."""
+        async with self._store.read() as tx:
+            row = (await tx.execute(select(evidence).where(evidence.c.commitment == name))).one_or_none()
+        if row is None:
+            return None
+        body = _inflate(row.body)
+        if body is None or commitment(row.salt, body) != name:
+            raise VerificationError(
+                "a piece of evidence does not match its commitment",
+                cause="its row was changed in the database",
+                next_step="watchkeeper ledger verify",
+                place=name,
+            )
+        return body
+
+
+def _check_size(size: int, kind: EvidenceKind) -> None:
+    if size > MAX_BODY_BYTES:
+        raise LedgerError(
+            f"evidence of kind {kind} has {size} bytes; at most {MAX_BODY_BYTES} are kept",
+            cause="the collector did not cut its body",
+            next_step="report this as a bug: whoever collects evidence must bound it",
+        )
+
+
+def _inflate(body: bytes) -> bytes | None:
+    """None for what zlib cannot read or what grows beyond the bound."""
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        return None
+    return plain if inflater.eof and not inflater.unused_data and len(plain) <= MAX_BODY_BYTES else None

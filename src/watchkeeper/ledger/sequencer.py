@@ -1,0 +1,173 @@
+"""Gives staged entries their index, extends the tree, signs the checkpoint: one holder, one transaction, all or none.
+
+The head never moves without a checkpoint of the same size, so there is no half-done state to recover from: after a
+crash the next run starts from the last committed checkpoint like every other run. It checks that checkpoint's
+signature and root before it extends it, so that a head altered in the database is refused, not signed.
+It does not look at entries that already have an index: that is for verify.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.errors import ConflictError, LedgerError, VerificationError
+from watchkeeper.core.ids import new_id
+from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from watchkeeper.ledger.keys import SigningKey, check_origin
+from watchkeeper.ledger.merkle import Tree, leaf_hash
+from watchkeeper.ledger.tables import (
+    ledger_checkpoint,
+    ledger_entry,
+    ledger_head,
+    ledger_pending,
+    ledger_staged,
+    ledger_tile,
+)
+from watchkeeper.store import leases
+from watchkeeper.store.engine import Store
+from watchkeeper.store.leases import Lease
+
+LEASE = "ledger-sequencer"
+LEASE_S = 15.0
+MAX_BATCH = 5000
+
+
+class Sequencer:
+    """One per process; of several, the lease lets one work."""
+
+    def __init__(
+        self, store: Store, clock: Clock, signer: SigningKey, origin: str, *, holder: str = "", batch: int = MAX_BATCH
+    ) -> None:
+        self._store, self._clock = store, clock
+        self._signer = check_origin(signer, origin)
+        self._holder = holder or new_id("seq", clock.now())
+        self._batch_size = min(batch, MAX_BATCH)
+        self._lease: Lease | None = None
+        self._signed: Checkpoint | None = None
+
+    async def run_once(self) -> int:
+        """Sequences one batch; returns how many entries got their index. 0: nothing waits, or another process holds
+        the lease. Raises LedgerError when the log or the clock cannot be trusted: acting must stop (invariant 11)."""
+        async with self._store.read() as tx:
+            if (await tx.execute(select(ledger_pending.c.id).limit(1))).one_or_none() is None:
+                return 0
+        held = await self._hold()
+        if held is None:
+            return 0
+        try:
+            async with self._store.write() as tx:
+                await leases.check(tx, held)
+                checkpoint, count = await self._extend(tx, held)
+        except ConflictError:  # fenced out: the new holder goes on
+            self._lease = None
+            return 0
+        self._signed = checkpoint
+        return count
+
+    async def release(self) -> None:
+        """Gives the lease back, so that another need not wait for its end."""
+        if self._lease is not None:
+            async with self._store.write() as tx:
+                await leases.release(tx, self._lease, self._clock.now())
+            self._lease = None
+
+    async def _hold(self) -> Lease | None:
+        """Our lease, renewed in a transaction of its own when half its time has passed."""
+        now = self._clock.now()
+        if self._lease is None or self._lease.expires - now < timedelta(seconds=LEASE_S / 2):
+            async with self._store.write() as tx:
+                self._lease = await leases.acquire(tx, LEASE, self._holder, now, LEASE_S)
+        return self._lease
+
+    async def _extend(self, tx: AsyncConnection, held: Lease) -> tuple[Checkpoint | None, int]:
+        tree, last_time = await self._head(tx, held)
+        now = self._clock.now()
+        if last_time is not None and now < last_time:
+            raise LedgerError(
+                "the wall clock went back behind the last checkpoint; nothing is signed",
+                cause="the system clock was set back, or it ran ahead before",
+                next_step="correct the clock (chronyc tracking): the ledger goes on once it has passed that time again",
+            )
+        last = await self._last_checkpoint(tx, tree)
+        rows = await self._take(tx)
+        if not rows:
+            return last, 0
+        first = tree.size
+        leaves = [leaf_hash(body) for _, body in rows]
+        tiles = tree.extend(leaves)
+        await tx.execute(
+            insert(ledger_entry),
+            [
+                {"idx": index, "staged_id": row[0], "leaf": leaf}
+                for index, (row, leaf) in enumerate(zip(rows, leaves, strict=True), start=first)
+            ],
+        )
+        if tiles:
+            await tx.execute(insert(ledger_tile), [{"level": t.level, "idx": t.number, "root": t.root} for t in tiles])
+        checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())
+        await tx.execute(
+            insert(ledger_checkpoint).values(
+                size=tree.size, body=sign_checkpoint(checkpoint, self._signer), signed_at=now
+            )
+        )
+        await tx.execute(
+            update(ledger_head).values(size=tree.size, peaks=tree.packed(), fence=held.token, last_time=now)
+        )
+        return checkpoint, len(rows)
+
+    async def _head(self, tx: AsyncConnection, held: Lease) -> tuple[Tree, datetime | None]:
+        """The tree as committed, its row locked. Raises ConflictError if a later holder has moved it."""
+        query = select(ledger_head).with_for_update()
+        row = (await tx.execute(query)).one_or_none()
+        if row is None:
+            start = {"one": 1, "size": 0, "peaks": b"", "fence": held.token, "last_time": None}
+            insert_new = sqlite.insert if self._store.is_sqlite else postgresql.insert
+            await tx.execute(insert_new(ledger_head).values(start).on_conflict_do_nothing(index_elements=["one"]))
+            row = (await tx.execute(query)).one()
+        if row.fence > held.token:
+            raise ConflictError("the ledger's head was moved by a later holder of the lease")
+        try:
+            return Tree.load(row.size, row.peaks), row.last_time
+        except ValueError as error:
+            raise _untrusted(f"the head is not a tree: {error}") from error
+
+    async def _last_checkpoint(self, tx: AsyncConnection, tree: Tree) -> Checkpoint | None:
+        """What we extend: the newest checkpoint, ours by signature, with the head's size and root."""
+        query = select(ledger_checkpoint.c.body).order_by(ledger_checkpoint.c.size.desc()).limit(1)
+        body = (await tx.execute(query)).scalar_one_or_none()
+        try:
+            last = None if body is None else open_checkpoint(body, [self._signer.verifier])
+        except VerificationError as error:
+            raise _untrusted(f"the last checkpoint does not hold: {error.what}") from error
+        size, root = (0, tree.root()) if last is None else (last.size, last.root)
+        if size != tree.size or root != tree.root():
+            raise _untrusted(f"the head (size {tree.size}) and the last checkpoint (size {size}) are not one tree")
+        before = self._signed
+        if before is not None and (tree.size < before.size or (tree.size == before.size and root != before.root)):
+            raise _untrusted(f"the log was {before.size} entries long and is now another one of {tree.size}")
+        return last
+
+    async def _take(self, tx: AsyncConnection) -> list[tuple[int, bytes]]:
+        """Takes pending ids off the list, oldest first; returns the staged rows. One statement chooses and deletes:
+        an id that becomes visible in between stays for the next batch."""
+        chosen = select(ledger_pending.c.id).order_by(ledger_pending.c.id).limit(self._batch_size)
+        gone = delete(ledger_pending).where(ledger_pending.c.id.in_(chosen)).returning(ledger_pending.c.id)
+        ids = list((await tx.execute(gone)).scalars())
+        query = select(ledger_staged.c.id, ledger_staged.c.body).where(ledger_staged.c.id.in_(ids))
+        rows = [(row.id, row.body) for row in await tx.execute(query.order_by(ledger_staged.c.id))]
+        if len(rows) != len(ids):
+            raise _untrusted(f"{len(ids) - len(rows)} pending entries have no staged row")
+        return rows
+
+
+def _untrusted(what: str) -> LedgerError:
+    return LedgerError(
+        f"{what}; nothing is signed",
+        cause="the ledger's rows were changed outside Watchkeeper, or an old backup was restored",
+        next_step="watchkeeper ledger verify",
+    )

@@ -1,0 +1,187 @@
+"""Raw rows of the ledger under one database snapshot, in pages, for verify and export.
+
+Rows come as they are: no model reads them, and nothing is held against anything here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, String, func, or_, select, text, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.ledger.merkle import TILE
+from watchkeeper.ledger.tables import (
+    ledger_checkpoint,
+    ledger_entry,
+    ledger_head,
+    ledger_pending,
+    ledger_staged,
+    ledger_tile,
+    ledger_writer,
+)
+from watchkeeper.store.engine import Store
+
+PAGE = 8 * TILE
+
+
+class Copies(NamedTuple):
+    """What the staged row says beside the entry's bytes; `time` as text."""
+
+    entry_id: str
+    writer: str
+    seq: int
+    type: str
+    subject: str
+    time: str
+
+
+class RawRow(NamedTuple):
+    """One index. `body` is None when its staged row is gone; an export has bodies only."""
+
+    idx: int
+    body: bytes | None
+    leaf: bytes | None = None
+    copies: Copies | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows in order of index, and the checkpoints whose size is in (first index, last index + 1]."""
+
+    rows: Sequence[RawRow]
+    checkpoints: Sequence[tuple[int, str]]
+    tiles: dict[tuple[int, int], bytes] | None = None
+    """Stored roots of the tiles that end in this page; None where there are none to check (an export)."""
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Ids of staged rows that are not in exactly one place. Each list holds at most a hundred."""
+
+    lost: Sequence[int] = field(default=())
+    """Staged, neither indexed nor pending."""
+    doubled: Sequence[int] = field(default=())
+    """Indexed and pending."""
+    dangling: Sequence[int] = field(default=())
+    """Pending, not staged."""
+
+
+class Head(NamedTuple):
+    size: int
+    peaks: bytes
+
+
+_COPIES = (
+    ledger_staged.c.entry_id,
+    ledger_staged.c.writer,
+    ledger_staged.c.seq,
+    ledger_staged.c.type,
+    ledger_staged.c.subject,
+    type_coerce(ledger_staged.c.time, String).label("time"),
+)
+_FEW = 100
+
+
+class Snapshot:
+    def __init__(self, tx: AsyncConnection) -> None:
+        self._tx = tx
+
+    async def head(self) -> Head:
+        row = (await self._tx.execute(select(ledger_head.c.size, ledger_head.c.peaks))).one_or_none()
+        return Head(0, b"") if row is None else Head(row.size, row.peaks)
+
+    async def newest_checkpoint(self) -> str | None:
+        query = select(ledger_checkpoint.c.body).order_by(ledger_checkpoint.c.size.desc()).limit(1)
+        body: str | None = (await self._tx.execute(query)).scalar_one_or_none()
+        return body
+
+    async def pages(self, end: int | None = None) -> AsyncIterator[Page]:
+        """Every index that is stored, below `end`, in order."""
+        joined = ledger_entry.outerjoin(ledger_staged, ledger_staged.c.id == ledger_entry.c.staged_id)
+        columns = (ledger_entry.c.idx, ledger_staged.c.body, ledger_entry.c.leaf, *_COPIES)
+        first = 0
+        while end is None or first < end:
+            stop = first + PAGE if end is None else min(first + PAGE, end)
+            query = select(*columns).select_from(joined)
+            query = query.where(ledger_entry.c.idx >= first, ledger_entry.c.idx < stop).order_by(ledger_entry.c.idx)
+            found = (await self._tx.execute(query)).all()
+            if not found:
+                following = await self._next_index(stop)
+                if following is None or (end is not None and following >= end):
+                    return
+                first = following - following % PAGE
+                continue
+            rows = [RawRow(row[0], row[1], row[2], Copies(*row[3:])) for row in found]
+            yield Page(rows, await self._checkpoints(first, stop), await self._tiles(first, stop))
+            first = stop
+
+    async def _next_index(self, above: int) -> int | None:
+        query = select(func.min(ledger_entry.c.idx)).where(ledger_entry.c.idx >= above)
+        found: int | None = (await self._tx.execute(query)).scalar_one()
+        return found
+
+    async def _checkpoints(self, first: int, stop: int) -> list[tuple[int, str]]:
+        query = select(ledger_checkpoint.c.size, ledger_checkpoint.c.body).where(
+            ledger_checkpoint.c.size > first, ledger_checkpoint.c.size <= stop
+        )
+        return [(row.size, row.body) for row in await self._tx.execute(query.order_by(ledger_checkpoint.c.size))]
+
+    async def _tiles(self, first: int, stop: int) -> dict[tuple[int, int], bytes]:
+        ranges: list[ColumnElement[bool]] = []
+        level, span = 0, TILE
+        while stop // span:
+            low, high = first // span, stop // span
+            ranges.append((ledger_tile.c.level == level) & (ledger_tile.c.idx >= low) & (ledger_tile.c.idx < high))
+            level, span = level + 1, span * TILE
+        if not ranges:
+            return {}
+        found = await self._tx.execute(select(ledger_tile).where(or_(*ranges)))
+        return {(row.level, row.idx): row.root for row in found}
+
+    async def checkpoints_above(self, size: int) -> list[int]:
+        """Sizes of checkpoints for more entries than there are; at most a hundred."""
+        query = select(ledger_checkpoint.c.size).where(
+            (ledger_checkpoint.c.size > size) | (ledger_checkpoint.c.size < 1)
+        )
+        return list((await self._tx.execute(query.order_by(ledger_checkpoint.c.size).limit(_FEW))).scalars())
+
+    async def waiting(self) -> AsyncIterator[Sequence[tuple[int, bytes, Copies]]]:
+        """Staged rows that are pending, in order of id."""
+        above = -1
+        while True:
+            query = (
+                select(ledger_staged.c.id, ledger_staged.c.body, *_COPIES)
+                .join(ledger_pending, ledger_pending.c.id == ledger_staged.c.id)
+                .where(ledger_staged.c.id > above)
+            )
+            found = (await self._tx.execute(query.order_by(ledger_staged.c.id).limit(PAGE))).all()
+            if not found:
+                return
+            yield [(row[0], row[1], Copies(*row[2:])) for row in found]
+            above = found[-1][0]
+
+    async def writers(self) -> dict[str, tuple[int, bytes]]:
+        return {row.writer: (row.seq, row.prev_hash) for row in await self._tx.execute(select(ledger_writer))}
+
+    async def accounts(self) -> Accounts:
+        staged, entry, pending = ledger_staged.c.id, ledger_entry.c.staged_id, ledger_pending.c.id
+        everywhere = ledger_staged.outerjoin(ledger_entry, entry == staged).outerjoin(ledger_pending, pending == staged)
+        lost = select(staged).select_from(everywhere).where(entry.is_(None), pending.is_(None))
+        doubled = select(pending).join(ledger_entry, entry == pending)
+        orphans = ledger_pending.outerjoin(ledger_staged, staged == pending)
+        dangling = select(pending).select_from(orphans).where(staged.is_(None))
+        few = [list((await self._tx.execute(query.limit(_FEW))).scalars()) for query in (lost, doubled, dangling)]
+        return Accounts(*few)
+
+
+@asynccontextmanager
+async def snapshot(store: Store) -> AsyncIterator[Snapshot]:
+    """One consistent view for as long as it is open, whatever is written meanwhile."""
+    async with store.read() as tx:
+        if not store.is_sqlite:
+            await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        yield Snapshot(tx)

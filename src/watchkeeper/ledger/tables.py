@@ -1,0 +1,94 @@
+"""The ledger's tables. Everything is insert-only but `ledger_writer`, `ledger_pending` and `ledger_head`.
+
+A staged row is written by the caller's transaction and never changes; its index is a row of its own, written later by
+the sequencer, so that no committed row is ever updated. `evidence` is the only table whose rows may go.
+Column formats are in docs/ledger.md.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import UniqueConstraint as Unique
+
+from watchkeeper.store.metadata import METADATA, BigId, InstantText
+
+ledger_writer = Table(
+    "ledger_writer",
+    METADATA,
+    Column("writer", String(128), primary_key=True),
+    Column("seq", BigId, nullable=False),
+    Column("prev_hash", LargeBinary(32), nullable=False),
+)
+"""One row for each writer: its last count and the SHA-256 of its last entry. Locked while it appends."""
+
+ledger_staged = Table(
+    "ledger_staged",
+    METADATA,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("entry_id", String(64), nullable=False, unique=True),
+    Column("writer", String(128), nullable=False),
+    Column("seq", BigId, nullable=False),
+    Column("type", String(128), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("time", InstantText, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Unique("writer", "seq"),
+    Index("ix_ledger_staged_subject", "subject", "id"),
+    Index("ix_ledger_staged_type", "type", "id"),
+    Index("ix_ledger_staged_time", "time"),
+)
+"""The entry's bytes, and copies of what is searched for; verify holds the copies against the bytes."""
+
+ledger_pending = Table("ledger_pending", METADATA, Column("id", BigId, primary_key=True, autoincrement=False))
+"""Staged ids without an index yet. Ids become visible out of order, so "greater than the last" would lose some."""
+
+ledger_entry = Table(
+    "ledger_entry",
+    METADATA,
+    Column("idx", BigId, primary_key=True, autoincrement=False),
+    Column("staged_id", BigId, ForeignKey("ledger_staged.id"), nullable=False, unique=True),
+    Column("leaf", LargeBinary(32), nullable=False),
+)
+
+ledger_tile = Table(
+    "ledger_tile",
+    METADATA,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("idx", BigId, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary(32), nullable=False),
+)
+"""Roots of full tiles (C2SP tlog-tiles): tile (0, n) holds leaves 256n to 256n+255, tile (l, n) the roots of 256 tiles
+of level l-1. With them a proof or a served tile reads a few ranges of rows and hashes at most 256 values in each."""
+
+ledger_head = Table(
+    "ledger_head",
+    METADATA,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigId, nullable=False),
+    Column("peaks", LargeBinary, nullable=False),
+    Column("fence", BigId, nullable=False),
+    Column("last_time", InstantText, nullable=True),
+    CheckConstraint("one = 1", name="ck_ledger_head_one"),
+)
+"""Where the tree stands. Changes only together with a new checkpoint of the same size."""
+
+ledger_checkpoint = Table(
+    "ledger_checkpoint",
+    METADATA,
+    Column("size", BigId, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("signed_at", InstantText, nullable=False),
+)
+
+evidence = Table(
+    "evidence",
+    METADATA,
+    Column("commitment", String(96), primary_key=True),
+    Column("salt", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("media_type", String(128), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("created", InstantText, nullable=False),
+    Index("ix_evidence_kind_created", "kind", "created"),
+)

@@ -1,0 +1,143 @@
+"""Documents into a policy: named by its content, indexed for matching.
+
+The version is the digest of all documents' digests, sorted: neither order nor files nor how a duration is spelled.
+Matching keeps, per dimension and value, a bit set of the documents that admit it, so ten thousand documents cost six
+look-ups and six ANDs. It does not say whether a policy is wise: that is `lint`'s and the reviewer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from watchkeeper.core.actions import Target
+from watchkeeper.core.canonical import canonical
+from watchkeeper.core.decisions import ActionRequest, DecisionInput
+from watchkeeper.core.digest import sha256
+from watchkeeper.core.errors import PolicyError
+from watchkeeper.policies.load import PolicySet
+from watchkeeper.policies.model import ANY, Grant, LimitMatch, PolicyDocument
+from watchkeeper.policies.terms import Term, Terms, terms_of
+
+MAX_DOCUMENTS = 20_000
+_FORMAT = "watchkeeper.dev/policy/v1"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One document of a compiled policy. `grants`: it gives authority; otherwise it only takes away."""
+
+    name: str
+    digest: str
+    grants: bool
+    document: PolicyDocument
+    terms: Terms
+
+
+class _Index:
+    """For one dimension: which nodes admit a value, as bit sets over node positions."""
+
+    def __init__(self, admitted: list[tuple[str, ...] | None]) -> None:
+        self._any = 0
+        self._only: dict[str, int] = {}
+        for position, words in enumerate(admitted):
+            if words is None or words == (ANY,):
+                self._any |= 1 << position
+                continue
+            for word in words:
+                self._only[word] = self._only.get(word, 0) | 1 << position
+
+    def admitting(self, value: str) -> int:
+        return self._any | self._only.get(value, 0)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A compiled policy; immutable, and the same for the same documents."""
+
+    version: str
+    nodes: tuple[Node, ...]
+    rate_windows: tuple[int, ...]
+    """The windows in seconds for which a DecisionInput has to bring rates; one that is not brought denies."""
+    _indexes: tuple[_Index, ...]
+
+    def matching(self, given: DecisionInput, request: ActionRequest) -> list[Node]:
+        """The nodes that match, in order of name."""
+        values = (
+            given.scope.environment,
+            given.scope.service,
+            given.agent,
+            given.runbook,
+            request.intent.value,
+            request.target.kind,
+        )
+        found = -1
+        for index, value in zip(self._indexes, values, strict=True):
+            found &= index.admitting(value)
+        return [node for node in (self.nodes[at] for at in _bits(found)) if _labels_admit(node, request.target)]
+
+
+def compile_policy(documents: PolicySet) -> Policy:
+    """Raises PolicyError when two documents have one name, or there are too many."""
+    if len(documents.documents) > MAX_DOCUMENTS:
+        raise PolicyError(f"more than {MAX_DOCUMENTS} policy documents", next_step="merge documents that say the same")
+    nodes = tuple(sorted((_node(document) for document in documents.documents), key=lambda node: node.name))
+    for one, next_one in pairwise(nodes):
+        if one.name == next_one.name:
+            raise PolicyError(
+                f"two documents are named {one.name}",
+                place=documents.place(one.name),
+                next_step="rename one in metadata.name",
+            )
+    return Policy(
+        version=sha256(canonical({"format": _FORMAT, "documents": [[node.name, node.digest] for node in nodes]})),
+        nodes=nodes,
+        rate_windows=tuple(sorted({int(k.detail) for node in nodes for k in node.terms if k.term is Term.RATE})),
+        _indexes=_indexes([node.document.spec.match for node in nodes]),
+    )
+
+
+def _node(document: PolicyDocument) -> Node:
+    return Node(
+        name=document.node,
+        digest=sha256(document.body()),
+        grants=isinstance(document, Grant),
+        document=document,
+        terms=terms_of(document),
+    )
+
+
+def _indexes(matches: list[LimitMatch]) -> tuple[_Index, ...]:
+    """In the order in which `Policy.matching` asks."""
+    return (
+        _Index([match.environments for match in matches]),
+        _Index([match.services for match in matches]),
+        _Index([match.agents for match in matches]),
+        _Index([match.runbooks for match in matches]),
+        _Index([match.intents for match in matches]),
+        _Index([match.target_kinds for match in matches]),
+    )
+
+
+def _bits(word: int) -> Iterator[int]:
+    while word:
+        lowest = word & -word
+        yield lowest.bit_length() - 1
+        word ^= lowest
+
+
+def _labels_admit(node: Node, target: Target) -> bool:
+    """A label the target lacks is unknown: no Grant follows from it, and no Limit is escaped by it."""
+    wanted: Mapping[str, tuple[str, ...]] = node.document.spec.match.target_labels
+    if not wanted:
+        return True
+    known = dict(target.labels)
+    for name, words in wanted.items():
+        value = known.get(name)
+        if value is None:
+            if node.grants:
+                return False
+        elif words != (ANY,) and value not in words:
+            return False
+    return True

@@ -1,0 +1,148 @@
+"""Stops: the epoch of each authority scope, and what was under way when it was taken away.
+
+A scope without a row is at epoch 0 and not stopped. A stop is one commit: it waits for claims that are committing,
+holds back new ones, moves the epoch and lists what is in flight; after it no claim in the scope succeeds (invariant 2).
+It does not call back what was sent: that stays in flight until `observe` settles it. Lifting a stop leaves the epoch
+where the stop put it, so every decision made before the stop has to be made again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.core.claims import Claim, EffectPhase, EpochSeen
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.entries import Draft, EntryType, StopRecorded
+from watchkeeper.core.errors import ForbiddenError, InputError
+from watchkeeper.core.model import Contract, Instant
+from watchkeeper.core.principals import Principal, PrincipalKind, Role
+from watchkeeper.core.remedies import Remedy
+from watchkeeper.ledger.append import Ledger
+from watchkeeper.policies import rows
+from watchkeeper.policies.tables import authority_epoch, effect_claim, remedy
+from watchkeeper.store.engine import Priority, Store
+
+_SCOPE = re.compile(r"all|(environment|service|agent|action|target):\S{1,240}")
+
+
+class EpochStatus(Contract):
+    """One scope that was ever stopped."""
+
+    scope: str
+    epoch: int
+    stopped: bool
+    changed: Instant
+    changed_by: str
+
+
+class StopReport(Contract):
+    """`in_flight` may still land; `half_done` is what we changed and now may not give back by ourselves."""
+
+    scope: str
+    epoch: int
+    in_flight: tuple[Claim, ...]
+    half_done: tuple[Remedy, ...]
+
+
+class Epochs:
+    def __init__(self, store: Store, ledger: Ledger, clock: Clock) -> None:
+        self._store, self._ledger, self._clock = store, ledger, clock
+
+    async def seen(self, scopes: tuple[str, ...]) -> tuple[EpochSeen, ...]:
+        """The epochs to decide under; read them before the decision's other inputs."""
+        async with self._store.read() as tx:
+            return await rows.epochs_seen(tx, scopes)
+
+    async def status(self) -> tuple[EpochStatus, ...]:
+        async with self._store.read() as tx:
+            found = await tx.execute(select(authority_epoch).order_by(authority_epoch.c.scope))
+            return tuple(EpochStatus.model_validate(dict(row._mapping)) for row in found)
+
+    async def stop(self, scope: str, by: Principal) -> StopReport:
+        """Takes the scope's authority away, at once and until a person lifts it."""
+        _checked(scope)
+        if by.kind is not PrincipalKind.DAEMON:
+            _must_operate(by, "stop")
+        async with self._store.write(Priority.STOP) as tx:
+            await self._store.gate_exclusive(tx)
+            epoch = await self._move(tx, scope, by, stopped=True)
+            in_flight = await rows.unsettled(tx, scope)
+            half_done = await _half_done(tx, scope)
+            await self._record(tx, scope, epoch, by, stopped=True, in_flight=in_flight)
+        return StopReport(scope=scope, epoch=epoch, in_flight=in_flight, half_done=half_done)
+
+    async def resume(self, scope: str, by: Principal) -> EpochSeen:
+        """Lifts a stop; only a person may."""
+        _checked(scope)
+        if by.kind is not PrincipalKind.PERSON:
+            raise ForbiddenError("only a person may lift a stop", next_step=f"watchkeeper stop --lift {scope}")
+        _must_operate(by, "resume")
+        async with self._store.write(Priority.STOP) as tx:
+            await self._store.gate_exclusive(tx)
+            epoch = await self._move(tx, scope, by, stopped=False)
+            await self._record(tx, scope, epoch, by, stopped=False, in_flight=())
+        return EpochSeen(scope=scope, epoch=epoch)
+
+    async def _move(self, tx: AsyncConnection, scope: str, by: Principal, *, stopped: bool) -> int:
+        row = (await tx.execute(select(authority_epoch).where(authority_epoch.c.scope == scope))).one_or_none()
+        epoch = (0 if row is None else int(row.epoch)) + (1 if stopped else 0)
+        values = {"epoch": epoch, "stopped": stopped, "changed": self._clock.now(), "changed_by": by.id}
+        if row is None:
+            await tx.execute(insert(authority_epoch).values(scope=scope, **values))
+        else:
+            await tx.execute(update(authority_epoch).where(authority_epoch.c.scope == scope).values(**values))
+        return epoch
+
+    async def _record(
+        self,
+        tx: AsyncConnection,
+        scope: str,
+        epoch: int,
+        by: Principal,
+        *,
+        stopped: bool,
+        in_flight: tuple[Claim, ...],
+    ) -> None:
+        data = StopRecorded(
+            scope=scope,
+            stopped=stopped,
+            epoch=EpochSeen(scope=scope, epoch=epoch),
+            by=by,
+            in_flight=tuple(claim.id for claim in in_flight),
+        )
+        await self._ledger.append(tx, Draft(type=EntryType.STOP, subject=scope, data=data))
+
+
+async def _half_done(tx: AsyncConnection, scope: str) -> tuple[Remedy, ...]:
+    """Remedies in force whose first claim named the scope."""
+    query = (
+        select(remedy.c.body, effect_claim.c.body.label("claim"))
+        .join(effect_claim, (effect_claim.c.plan == remedy.c.plan) & (effect_claim.c.step == remedy.c.step))
+        .where(remedy.c.status.in_(rows.HELD), effect_claim.c.phase == EffectPhase.APPLY)
+        .order_by(remedy.c.id)
+    )
+    found: dict[str, Remedy] = {}
+    for row in await tx.execute(query):
+        if rows.covers(Claim.model_validate_json(row.claim), scope):
+            held = Remedy.model_validate_json(row.body)
+            found[held.id] = held
+    return tuple(found.values())
+
+
+def _checked(scope: str) -> None:
+    if not _SCOPE.fullmatch(scope):
+        raise InputError(
+            f"{scope[:80]!r} is not an authority scope",
+            cause="a scope is `all` or KIND:NAME",
+            next_step="watchkeeper stop all, or stop service:ENVIRONMENT/NAME, agent:NAME, target:ADAPTER/KIND/ID",
+        )
+
+
+def _must_operate(by: Principal, verb: str) -> None:
+    if not by.may(Role.OPERATOR):
+        raise ForbiddenError(
+            f"{by.id} may not {verb}", cause="it takes the role operator", next_step="ask an administrator for the role"
+        )

@@ -1,0 +1,96 @@
+"""Policy documents from files, folders and the shipped packs. Errors name file:line.
+
+It reads; whether documents fit together is `compile`'s question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from watchkeeper.core import yamldoc
+from watchkeeper.core.errors import NotFoundError, PolicyError, suggest
+from watchkeeper.policies.model import KINDS, PolicyDocument
+
+MAX_FILES = 20_000
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class PolicySet:
+    """Documents in no particular order. `places` has the file:line of each node name that was read from a file."""
+
+    documents: tuple[PolicyDocument, ...]
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, node: str) -> str:
+        return self.places.get(node, "")
+
+
+def load(*paths: Path) -> PolicySet:
+    """Every document in the files, and in the YAML files under the folders. Raises PolicyError."""
+    files = sorted({file for path in paths for file in _files(path)})
+    if len(files) > MAX_FILES:
+        raise PolicyError(f"more than {MAX_FILES} policy files", place=str(paths[0]))
+    found = [part for file in files for part in parse(_read(file), str(file))]
+    return _joined(found, ", ".join(str(path) for path in paths))
+
+
+def pack(name: str) -> PolicySet:
+    """A shipped pack (`baseline`, `demo`)."""
+    text = _packs().get(name)
+    if text is None:
+        raise NotFoundError(
+            f"there is no policy pack {name!r}{suggest(name, _packs())}",
+            next_step="use one of: " + ", ".join(sorted(_packs())),
+        )
+    return _joined(parse(text, f"packs/{name}.yaml"), name)
+
+
+def parse(text: str, file: str) -> list[tuple[PolicyDocument, str]]:
+    """The documents of one file, each with its place."""
+    found = []
+    for document in yamldoc.parse(text, file, PolicyError):
+        kind = document.data.get("kind") if isinstance(document.data, dict) else None
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise PolicyError(
+                f"kind: must be one of {', '.join(KINDS)}{suggest(str(kind), KINDS)}", place=document.place(("kind",))
+            )
+        found.append((document.validate(KINDS[kind], PolicyError), document.place(("metadata", "name"))))
+    return found
+
+
+def _joined(found: list[tuple[PolicyDocument, str]], where: str) -> PolicySet:
+    if not found:
+        raise PolicyError(
+            "no policy document here",
+            place=where,
+            cause="the folder is empty or holds no .yaml file",
+            next_step="put a Grant there, or use the shipped pack `baseline`",
+        )
+    return PolicySet(tuple(document for document, _ in found), {document.node: place for document, place in found})
+
+
+def _files(path: Path) -> Iterable[Path]:
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
+    return [path]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise PolicyError(f"cannot read the policy file: {why}", place=str(file)) from error
+
+
+def _packs() -> dict[str, str]:
+    folder = resources.files("watchkeeper.policies") / "packs"
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    }

@@ -1,0 +1,117 @@
+"""The meet: what several documents that match one request come to together.
+
+Terms map a question to its tightest bound and the document that set it. A bound is written so that smaller is tighter
+(floors and minimum times are negated), hence the meet takes the smaller of each: it is commutative, associative and
+idempotent by construction, and adding a document can only tighten (invariant 6). It asks no question itself: `gates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum
+from typing import NamedTuple
+
+from watchkeeper.core.decisions import ApprovalTerms
+from watchkeeper.policies.model import FailurePolicy, LimitSpec, PolicyDocument
+
+
+class Term(IntEnum):
+    AUTONOMY = 0
+    BLAST_COUNT = 1
+    BLAST_SHARE = 2
+    RATE = 3
+    COOLDOWN = 4
+    PER_TARGET = 5
+    FLEET = 6
+    TTL = 7
+    TRUST = 8
+    CONFIDENCE = 9
+    EVIDENCE = 10
+    QUORUM = 11
+    APPROVAL_TTL = 12
+
+
+class Key(NamedTuple):
+    """`on_failure` is part of the key: a cap that denies and one that asks a person bound the same thing apart.
+
+    `detail` is a rate's window in seconds, a required sign, or the roles of an approval."""
+
+    term: Term
+    on_failure: FailurePolicy = FailurePolicy.DENY
+    detail: str = ""
+
+
+class Bound(NamedTuple):
+    """Smaller is tighter; between equals the first name stands, so that one author is named in any order."""
+
+    tightness: float
+    node: str
+
+
+Terms = Mapping[Key, Bound]
+
+
+def meet(many: Iterable[Terms]) -> dict[Key, Bound]:
+    """The tightest bound of every question that any of them answers."""
+    found: dict[Key, Bound] = {}
+    for terms in many:
+        for key, bound in terms.items():
+            known = found.get(key)
+            if known is None or bound < known:
+                found[key] = bound
+    return found
+
+
+def terms_of(document: PolicyDocument) -> dict[Key, Bound]:
+    """What one document asks for."""
+    return {key: Bound(tightness, document.node) for key, tightness in _written(document.spec)}
+
+
+def approvals_of(terms: Terms) -> tuple[ApprovalTerms, ...]:
+    """Every approval that some document requires; those of the same roles are one: larger quorum, shorter TTL."""
+    found = []
+    for key, quorum in sorted((key, bound) for key, bound in terms.items() if key.term is Term.QUORUM):
+        ttl = terms[key._replace(term=Term.APPROVAL_TTL)]
+        roles = tuple(key.detail.split(","))
+        found.append(
+            ApprovalTerms(node=quorum.node, roles=roles, quorum=int(-quorum.tightness), ttl_s=int(ttl.tightness))
+        )
+    return tuple(found)
+
+
+def _written(spec: LimitSpec) -> Iterator[tuple[Key, float]]:
+    if spec.autonomy is not None:
+        yield Key(Term.AUTONOMY), spec.autonomy.rank
+    yield from _caps(spec)
+    if spec.trust_floor is not None:
+        yield Key(Term.TRUST), -spec.trust_floor
+    if spec.min_confidence is not None:
+        yield Key(Term.CONFIDENCE), -spec.min_confidence
+    for sign in spec.required_evidence:
+        yield Key(Term.EVIDENCE, spec.failure_policy, sign.value), 0.0
+    least: dict[str, tuple[int, int]] = {}
+    for approval in spec.approvals:
+        roles = ",".join(role.value for role in approval.roles)
+        quorum, ttl = least.get(roles, (approval.quorum, approval.ttl))
+        least[roles] = max(quorum, approval.quorum), min(ttl, approval.ttl)
+    for roles, (quorum, ttl) in least.items():
+        yield Key(Term.QUORUM, detail=roles), -quorum
+        yield Key(Term.APPROVAL_TTL, detail=roles), ttl
+
+
+def _caps(spec: LimitSpec) -> Iterator[tuple[Key, float]]:
+    caps, on_failure = spec.caps, spec.failure_policy
+    if caps.max_blast_count is not None:
+        yield Key(Term.BLAST_COUNT, on_failure), caps.max_blast_count
+    if caps.max_blast_share is not None:
+        yield Key(Term.BLAST_SHARE, on_failure), caps.max_blast_share
+    if caps.rate is not None:
+        yield Key(Term.RATE, on_failure, str(caps.rate.per)), caps.rate.count
+    if caps.cooldown is not None:
+        yield Key(Term.COOLDOWN, on_failure), -caps.cooldown
+    if caps.concurrency is not None and caps.concurrency.per_target is not None:
+        yield Key(Term.PER_TARGET, on_failure), caps.concurrency.per_target
+    if caps.concurrency is not None and caps.concurrency.fleet is not None:
+        yield Key(Term.FLEET, on_failure), caps.concurrency.fleet
+    if caps.ttl is not None:
+        yield Key(Term.TTL), caps.ttl

@@ -1,0 +1,132 @@
+"""What is neither a call nor a run: the latest value of each series, and the changes, alerts and remedies of late.
+
+A series' value is the one with the latest event time, whatever the order of arrival; series never feed the call sums,
+which would count a call twice.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from watchkeeper.core.model import Labels
+from watchkeeper.core.signals import Event, EventKind, Sample
+from watchkeeper.signals.state.config import StateConfig
+from watchkeeper.signals.state.evictions import Evictions
+from watchkeeper.signals.state.instants import to_us
+from watchkeeper.signals.state.refs import Ref, ref_of
+
+FOREVER = 1 << 52
+
+SeriesKey = tuple[str, str, str, Labels]
+"""(name, kind, id, labels)."""
+
+
+class Change(NamedTuple):
+    """An event, by its time."""
+
+    at: int
+    kind: str
+    name: str
+    ref: Ref
+    active: bool
+
+
+class Levels:
+    def __init__(self, config: StateConfig, evictions: Evictions) -> None:
+        self._evictions, self._max_series, self._max_changes = evictions, config.max_levels, config.max_changes
+        self._series: dict[SeriesKey, tuple[int, str, str, float]] = {}
+        self._changes: dict[tuple[str, str], Change] = {}
+        self._remedies: dict[tuple[Ref, int], int] = {}
+
+    def sample(self, sample: Sample) -> None:
+        key = (sample.name, *ref_of(sample.subject), sample.labels)
+        value = (to_us(sample.at), sample.source, sample.id, sample.value)
+        known = self._series.get(key)
+        if known is None or value > known:
+            self._series[key] = value
+        if len(self._series) > self._max_series:
+            count = max(1, self._max_series // 20)
+            for old in sorted(self._series, key=lambda each: (self._series[each], each))[:count]:
+                del self._series[old]
+            self._evictions.add("series", "max_levels", count)
+
+    def event(self, event: Event) -> None:
+        at = to_us(event.at)
+        change = Change(at, event.kind.value, event.name, ref_of(event.subject), event.active)
+        self._changes[event.source, event.id] = change
+        if len(self._changes) > self._max_changes:
+            count = max(1, self._max_changes // 20)
+            for old in sorted(self._changes, key=lambda each: (self._changes[each], each))[:count]:
+                del self._changes[old]
+            self._evictions.add("change", "max_changes", count)
+
+    def under_remedy(self, ref: Ref, since: int, until: int) -> None:
+        self._remedies[ref, since] = until
+        if len(self._remedies) > self._max_changes:
+            del self._remedies[min(self._remedies, key=lambda mark: (mark[1], mark))]
+            self._evictions.add("remedy_mark", "max_changes")
+
+    def remedies(self) -> list[tuple[Ref, int, int]]:
+        return sorted((ref, since, until) for (ref, since), until in self._remedies.items())
+
+    def value(self, name: str, ref: Ref, since: int) -> float | None:
+        """The highest of the latest values of all series of that name and subject, told at or after `since`."""
+        found = [
+            value
+            for (series, kind, id_, _), (at, _, _, value) in self._series.items()
+            if series == name and (kind, id_) == ref and at >= since
+        ]
+        return max(found, default=None)
+
+    def alerts(self, ref: Ref) -> list[str]:
+        """The names of the alerts on the subject whose last word is that they fire."""
+        last: dict[str, Change] = {}
+        for change in sorted(self._changes.values()):
+            if change.kind == EventKind.ALERT and change.ref == ref:
+                last[change.name] = change
+        return sorted(name for name, change in last.items() if change.active)
+
+    def changes(self, since: int, until: int) -> list[Change]:
+        return sorted(change for change in self._changes.values() if since <= change.at <= until)
+
+    def prune(self, before_us: int) -> None:
+        self._series = {key: value for key, value in self._series.items() if value[0] >= before_us}
+        self._changes = {key: change for key, change in self._changes.items() if change.at >= before_us}
+        self._remedies = {mark: until for mark, until in self._remedies.items() if until >= before_us}
+
+    def dump(self, only: frozenset[Ref] | None = None) -> JsonValue:
+        """Numbers are written as text: the snapshot holds no floats, whose canonical form is slow to make."""
+        return [
+            [
+                [name, kind, id_, [list(pair) for pair in labels], at, source, signal, repr(value)]
+                for (name, kind, id_, labels), (at, source, signal, value) in sorted(self._series.items())
+                if only is None or (kind, id_) in only
+            ],
+            [
+                [*key, change.at, change.kind, change.name, *change.ref, change.active]
+                for key, change in sorted(self._changes.items())
+                if only is None or change.ref in only
+            ],
+            [[*ref, since, until] for ref, since, until in self.remedies()],
+        ]
+
+    def load(self, rows: LevelRows) -> None:
+        series, changes, remedies = rows
+        self._series = {
+            (name, kind, id_, tuple(labels)): (at, source, signal, float(value))
+            for name, kind, id_, labels, at, source, signal, value in series
+        }
+        self._changes = {
+            (source, signal): Change(at, kind, name, (ref_kind, ref_id), active)
+            for source, signal, at, kind, name, ref_kind, ref_id, active in changes
+        }
+        self._remedies = {((kind, id_), since): until for kind, id_, since, until in remedies}
+
+
+LevelRows = tuple[
+    list[tuple[str, str, str, list[tuple[str, str]], int, str, str, str]],
+    list[tuple[str, str, int, str, str, str, str, bool]],
+    list[tuple[str, str, int, int]],
+]

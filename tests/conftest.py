@@ -1,0 +1,136 @@
+"""Fixtures that start the real counterparts. Everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.testbed.litellm import Installation, LiteLLM
+    from tests.testbed.postgres import PostgresServer
+    from tests.testbed.prometheus import Alertmanager, Prometheus
+    from tests.testbed.receiver import Receiver
+    from tests.testbed.upstream import Upstreams
+
+pytest_plugins = ["tests.testbed.stores"]
+
+# Other work shares the machine: a slow example is no finding, a slow suite is.
+settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("default"), max_examples=200, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# The first test of a session also waits for its counterparts to start.
+SLOW_TO_START = {"litellm", "litellm_yaml", "litellm_installation"}
+STARTING_TIMEOUT_S = 600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW_TO_START.intersection(getattr(item, "fixturenames", ())) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(STARTING_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL cluster of this test process."""
+    from tests.testbed.postgres import postgres_server as start
+
+    with start() as server:
+        yield server
+
+
+@pytest.fixture
+def pg_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database for this test."""
+    database = postgres_server.fresh_database()
+    yield database.url
+    postgres_server.drop_database(database)
+
+
+@pytest.fixture(scope="session")
+def upstream_pair() -> Iterator[Upstreams]:
+    """Two providers that live as long as the proxies that know their addresses."""
+    from tests.testbed.upstream import Upstream, Upstreams
+
+    with Upstream("a") as first, Upstream("b") as second:
+        yield Upstreams(first, second)
+
+
+@pytest.fixture
+def upstreams(upstream_pair: Upstreams) -> Iterator[Upstreams]:
+    """The two providers, healthy and with an empty journal."""
+    upstream_pair.reset()
+    yield upstream_pair
+    upstream_pair.reset()
+
+
+@pytest.fixture(scope="session")
+def litellm_installation() -> Installation:
+    """The pinned LiteLLM proxy; built here only where peers are required."""
+    from tests.testbed import litellm
+    from tests.testbed.peers import peers_required, require_peer
+
+    missing = litellm.missing_tools()
+    require_peer(missing is None, missing or "")
+    found = litellm.build() if peers_required() else litellm.cached()
+    require_peer(found, "the LiteLLM proxy, built once by: python -m tests.testbed.litellm")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def litellm(
+    litellm_installation: Installation, postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiteLLM]:
+    """The proxy with a database. Shared: make your own deployments and keys, under names of your own."""
+    from tests.testbed.litellm import LiteLLM
+
+    database = postgres_server.fresh_database()
+    with LiteLLM(litellm_installation, directory=tmp_path_factory.mktemp("litellm"), database=database.dsn) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def litellm_yaml(
+    litellm_installation: Installation, upstream_pair: Upstreams, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiteLLM]:
+    """The proxy without a database: group `yaml-main` on deployment `yaml-a`, at the first of `upstreams`."""
+    from tests.testbed.litellm import LiteLLM, yaml_model
+
+    models = [yaml_model("yaml-main", "yaml-a", upstream_pair.first.api_base)]
+    with LiteLLM(litellm_installation, directory=tmp_path_factory.mktemp("litellm-yaml"), models=models) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A local endpoint for webhooks and scrapes."""
+    from tests.testbed.receiver import Receiver
+
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """Starts a Prometheus with the arguments of its class, less the directory."""
+    from tests.testbed.prometheus import Prometheus
+
+    with ExitStack() as running:
+        yield lambda **given: running.enter_context(Prometheus(tmp_path / "prometheus", **given))
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> Iterator[Callable[..., Alertmanager]]:
+    """Starts an Alertmanager with the arguments of its class, less the directory."""
+    from tests.testbed.prometheus import Alertmanager
+
+    with ExitStack() as running:
+        yield lambda **given: running.enter_context(Alertmanager(tmp_path / "alertmanager", **given))

@@ -1,0 +1,77 @@
+"""Canonical JSON: our fast path and rfc8785 are the same bytes, or the same refusal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from watchkeeper.core.canonical import canonical, canonical_model
+from watchkeeper.core.model import Contract
+
+SAFE = 2**53 - 1
+text = st.text(st.characters(exclude_categories=("Cs",)))
+scalars = st.none() | st.booleans() | st.integers(-SAFE, SAFE) | text
+documents: st.SearchStrategy[Any] = st.recursive(
+    scalars | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(text, inner, max_size=5),
+    max_leaves=30,
+)
+plain_documents: st.SearchStrategy[Any] = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(st.characters(max_codepoint=127)), inner, max_size=5)
+    ),
+    max_leaves=30,
+)
+
+
+@given(documents)
+def test_canonical_bytes_are_rfc8785_s(value: JsonValue) -> None:
+    assert canonical(value) == rfc8785.dumps(value)
+
+
+@given(plain_documents)
+def test_the_fast_path_is_rfc8785_byte_for_byte(value: JsonValue) -> None:
+    fast = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert canonical(value) == fast == rfc8785.dumps(value)
+
+
+@given(documents)
+def test_canonical_bytes_are_a_fixed_point(value: JsonValue) -> None:
+    """What was canonical stays so after reading: an entry re-serialises to the bytes that were hashed."""
+    once = canonical(value)
+    assert canonical(json.loads(once)) == once
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"b": 1, "a": [True, None, 1.0]}, b'{"a":[true,null,1],"b":1}'),
+        ({"\u20ac": 1, "\r": 2, "\U0001f600": 3, "\ufb33": 4}, '{"\\r":2,"€":1,"😀":3,"\ufb33":4}'.encode()),
+        ([1e21, 1e-7, 0.1, -0.0, 333333333.33333329], b"[1e+21,1e-7,0.1,0,333333333.3333333]"),
+        ('\x00\b\t\n\f\r\x1f"\\/\x7f\u2028', b'"\\u0000\\b\\t\\n\\f\\r\\u001f\\"\\\\/\x7f\xe2\x80\xa8"'),
+    ],
+)
+def test_known_documents(value: JsonValue, expected: bytes) -> None:
+    assert canonical(value) == expected
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")], {"n": SAFE + 1}, -SAFE - 1, "\ud800"])
+def test_what_json_cannot_say_exactly_is_refused(value: JsonValue) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # rfc8785's and the codec's own errors, both ValueErrors
+        canonical(value)
+
+
+class Sample(Contract):
+    some: str | None
+    other: int = 0
+
+
+def test_none_is_kept_in_a_model() -> None:
+    assert canonical_model(Sample(some=None)) == b'{"other":0,"some":null}'

@@ -1,0 +1,28 @@
+"""The documents shown in docs/policies.md are real ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from watchkeeper.core.decisions import Gate, Reason
+from watchkeeper.policies.compile import compile_policy
+from watchkeeper.policies.load import PolicySet, parse
+
+PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_compile() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    documents = [document for block in blocks for document, _ in parse(block, "docs/policies.md")]
+    assert [node.name for node in compile_policy(PolicySet(tuple(documents))).nodes] == [
+        "grant/chat-fail-over",
+        "limit/production-bounds",
+    ]
+
+
+def test_every_gate_and_reason_is_explained() -> None:
+    exceeded = {Reason.BLAST_COUNT_EXCEEDED, Reason.BLAST_SHARE_EXCEEDED, Reason.RATE_EXCEEDED}
+    words = {gate.value for gate in Gate} - {Gate.LIMIT.value}
+    words |= {reason.value for reason in Reason} - {Reason.PASSED.value} - {reason.value for reason in exceeded}
+    assert {word for word in words if f"`{word}`" not in PAGE} == set()

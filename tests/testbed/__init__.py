@@ -1,0 +1,1 @@
+"""Real counterparts and databases for the tests, started by the tests themselves."""

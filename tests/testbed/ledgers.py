@@ -1,0 +1,106 @@
+"""A ledger to write to, sequence and verify in tests, and the writer process that is killed in the middle of it.
+
+`python -m tests.testbed.ledgers URL KEYFILE SEED DIE_AT` appends and sequences; it kills itself (SIGKILL) right before
+or after its DIE_AT-th database statement or commit, and prints `acked ID` for what was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine, event
+
+from tests.testbed.entries import INCIDENT
+from watchkeeper.core.clock import Clock, ManualClock, SystemClock
+from watchkeeper.core.entries import Draft, EntryType, Eviction, IncidentClosed
+from watchkeeper.core.ids import EntryId
+from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.keys import SigningKey, load_key
+from watchkeeper.ledger.reader import LogReader
+from watchkeeper.ledger.sequencer import Sequencer
+from watchkeeper.ledger.verify import VerifyReport, verify
+from watchkeeper.store.engine import Store
+
+ORIGIN = "log.example.com/test"
+
+
+def draft(number: int = 1, subject: str = INCIDENT) -> Draft:
+    return Draft(type=EntryType.EVICTION, subject=subject, data=Eviction(what="series", count=number, reason="test"))
+
+
+def closing() -> Draft:
+    return Draft(
+        type=EntryType.INCIDENT_CLOSED, subject=INCIDENT, data=IncidentClosed(incident=INCIDENT, resolution="recovered")
+    )
+
+
+@dataclass
+class Log:
+    """One installation's ledger in a test."""
+
+    store: Store
+    clock: Clock = field(default_factory=ManualClock)
+    key: SigningKey = field(default_factory=lambda: SigningKey.generate(ORIGIN))
+
+    def __post_init__(self) -> None:
+        self.ledger = self.writer("main")
+        self.sequencer = self.sequencer_of("one")
+        self.reader = LogReader(self.store)
+
+    def writer(self, name: str) -> Ledger:
+        return Ledger(self.store, self.clock, source=ORIGIN, writer=name)
+
+    def sequencer_of(self, holder: str, batch: int = 5000) -> Sequencer:
+        return Sequencer(self.store, self.clock, self.key, ORIGIN, holder=holder, batch=batch)
+
+    async def append(self, *drafts: Draft) -> tuple[EntryId, ...]:
+        async with self.store.write() as tx:
+            return await self.ledger.append(tx, *drafts)
+
+    async def grow(self, *batches: int) -> None:
+        """Appends and signs that many entries at a time."""
+        for count in batches:
+            await self.append(*(draft(n + 1) for n in range(count)))
+            assert await self.sequencer.run_once() == count
+
+    async def verify(self, anchor: str | None = None) -> VerifyReport:
+        return await verify(self.reader, self.key.verifier.vkey, anchor)
+
+    async def checkpoint(self) -> str:
+        found = await self.reader.checkpoint()
+        assert found is not None
+        return found
+
+
+def die_at(count: int) -> None:
+    """Arms this process to kill itself at its `count`-th turn to the database."""
+    turns = iter(range(1, count + 1))
+
+    def turn(*args: object) -> None:
+        if next(turns) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
+        event.listen(Engine, name, turn)
+
+
+async def write_until_killed(url: str, key_file: Path, seed: int, count: int) -> None:
+    die_at(count)
+    rng = random.Random(seed)
+    log = Log(Store(url), SystemClock(), load_key(key_file, ORIGIN))
+    log.ledger = log.writer(f"w{seed}")
+    while True:
+        for entry_id in await log.append(*(draft(n + 1) for n in range(rng.randint(1, 5)))):
+            print("acked", entry_id, flush=True)
+        if rng.random() < 0.6:
+            await log.sequencer.run_once()
+
+
+if __name__ == "__main__":
+    asyncio.run(write_until_killed(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
