@@ -54,7 +54,6 @@ async def real_example(litellm: LiteLLM) -> AsyncIterator[tuple[Example, dict[st
     refused = (
         Refused(action(Intent.SET_FALLBACK, "model_group", groups[0], fallbacks="nowhere"), "unknown_group"),
         Refused(action(Intent.SHIFT_TRAFFIC, "deployment", deployments[2], weight=0), "only_deployment"),
-        Refused(action(Intent.SHIFT_TRAFFIC, "deployment", deployments[2], weight=1), "already_so"),
     )
     try:
         async with example(litellm.base_url, litellm.admin_key, prepare, refused, reply_s=6.0) as (made, found):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from watchkeeper.core.model import Contract, Instant, format_instant, labels
 
-instants = st.datetimes(min_value=datetime(1000, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
+instants = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
 
 
 class Event(Contract):

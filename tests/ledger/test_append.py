@@ -25,7 +25,7 @@ async def bodies(store: Store) -> list[bytes]:
         return list((await tx.execute(select(ledger_staged.c.body).order_by(ledger_staged.c.id))).scalars())
 
 
-async def count(store: Store) -> int:
+async def pending(store: Store) -> int:
     async with store.read() as tx:
         return (await tx.execute(select(func.count()).select_from(ledger_pending))).scalar_one()
 
@@ -74,7 +74,7 @@ async def test_state_and_record_do_not_part(store: Store) -> None:
 
 async def test_nothing_to_append_writes_nothing(store: Store) -> None:
     assert await Log(store).append() == ()
-    assert await count(store) == 0
+    assert await pending(store) == 0
 
 
 def escalated(length: int) -> Draft:
@@ -90,6 +90,13 @@ async def test_an_entry_too_large_is_refused_whole(store: Store) -> None:
     with pytest.raises(LedgerError, match="65536 bytes; at most 65535"):
         await log.append(draft(), escalated(room + 1))
     assert [len(body) for body in await bodies(store)][1:] == [MAX_ENTRY_BYTES]
+
+
+@pytest.mark.parametrize("count", [2**53 + 1, 10**30])
+async def test_a_number_that_json_cannot_say_is_refused(store: Store, count: int) -> None:
+    with pytest.raises(LedgerError, match="canonical JSON"):
+        await Log(store).append(draft(), draft(count))
+    assert await bodies(store) == []
 
 
 @pytest.mark.parametrize(("source", "writer"), [("", "w"), ("s", ""), ("s", "a/b"), ("s", "w" * 129)])

@@ -116,8 +116,8 @@ class Adapter(Protocol):
         ...
 
     async def dry_run(self, action: Action) -> Change:
-        """What the action would do, with the values read now: its inverse is the captured undo. Raises RefusedError
-        where `precheck` would name a problem."""
+        """What the action would do, with the values read now: its inverse is the captured undo. Holds only fields that
+        differ, none where the target already is so. Raises RefusedError where `precheck` would name a problem."""
         ...
 
     async def apply(self, change: Change, key: ActionKey, deadline: datetime) -> EffectResult:

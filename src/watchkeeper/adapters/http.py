@@ -75,6 +75,7 @@ class HttpTarget:
         *,
         reply_s: float,
         jitter: Callable[[], float] = SYSTEM_RANDOM.random,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name
         self._recorder, self._clock, self._reply_s, self._jitter = recorder, clock, reply_s, jitter
@@ -84,6 +85,7 @@ class HttpTarget:
             auth=_Bearer(key),
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "watchkeeper"},
             limits=httpx.Limits(max_connections=8, max_keepalive_connections=0),
+            transport=transport,
             trust_env=False,
             follow_redirects=False,
         )

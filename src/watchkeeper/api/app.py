@@ -6,7 +6,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Response
 
 from watchkeeper import __version__
-from watchkeeper.api import authority, errors, incidents, ingest, ledger, people
+from watchkeeper.api import authority, errors, incidents, ingest, ledger, people, policies, timeline
 from watchkeeper.api.services import HealthReport, Services
 
 
@@ -14,7 +14,7 @@ def create(services: Services) -> FastAPI:
     app = FastAPI(title="Watchkeeper", version=__version__, docs_url="/docs", redoc_url=None)
     app.state.services = services
     errors.install(app)
-    for part in (ingest, incidents, authority, ledger, people):
+    for part in (ingest, incidents, authority, timeline, ledger, policies, people):
         app.include_router(part.router)
 
     @app.get("/healthz", tags=["probes"])

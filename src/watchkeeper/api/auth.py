@@ -55,6 +55,7 @@ def require(*roles: Role) -> Callable[[Principal], Awaitable[Principal]]:
     return check
 
 
+Known = Annotated[Principal, Depends(principal)]
 Viewer = Annotated[Principal, Depends(require(Role.VIEWER, Role.APPROVER, Role.OPERATOR))]
 Ingester = Annotated[Principal, Depends(require(Role.INGEST))]
 Approver = Annotated[Principal, Depends(require(Role.APPROVER))]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from watchkeeper.api.auth import Admin, Operator, Viewer, Wired
 from watchkeeper.api.services import HealthReport
-from watchkeeper.core.claims import Claim
+from watchkeeper.core.claims import Claim, EpochSeen
 from watchkeeper.core.model import Contract
 from watchkeeper.policies.epochs import EpochStatus, StopReport
 
@@ -42,7 +42,8 @@ async def stop(given: ScopeGiven, wired: Wired, caller: Operator) -> StopReport:
 
 
 @router.post("/v1/resume")
-async def resume(given: ScopeGiven, wired: Wired, caller: Admin) -> EpochStatus:
+async def resume(given: ScopeGiven, wired: Wired, caller: Admin) -> EpochSeen:
+    """Lifts a stop. Decisions made before it are made anew."""
     return await wired.epochs.resume(given.scope, caller)
 
 

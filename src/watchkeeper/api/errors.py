@@ -1,4 +1,7 @@
-"""Errors as JSON: what happened, the likely cause, the next step. Nothing of our inside is shown for an unknown error."""
+"""Errors as JSON: what happened, the likely cause, the next step.
+
+Nothing of our inside is shown for an unknown error, and a malformed value is not echoed.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,17 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from watchkeeper.core.errors import WatchkeeperError
 from watchkeeper.core.model import Contract
 
 log = structlog.get_logger(__name__)
+
+
+RETRY_AFTER_S = "5"
+"""What senders are told while signals cannot be made durable; OTLP exporters keep to it."""
+_ROUTING_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 class Problem(Contract):
@@ -26,10 +35,16 @@ class Problem(Contract):
 def install(app: FastAPI) -> None:
     @app.exception_handler(WatchkeeperError)
     async def _known(request: Request, error: WatchkeeperError) -> JSONResponse:
-        problem = Problem(
-            code=error.code, what=error.what, place=error.place, cause=error.cause, next=error.next_step
-        )
-        return JSONResponse(problem.model_dump(), status_code=error.http_status)
+        problem = Problem(code=error.code, what=error.what, place=error.place, cause=error.cause, next=error.next_step)
+        later = {"Retry-After": RETRY_AFTER_S} if error.http_status == 503 else {}
+        return JSONResponse(problem.model_dump(), status_code=error.http_status, headers=later)
+
+    @app.exception_handler(HTTPException)
+    async def _routing(request: Request, error: HTTPException) -> JSONResponse:
+        """No such path, or not with this method."""
+        code = _ROUTING_CODES.get(error.status_code, "bad_request")
+        problem = Problem(code=code, what=f"{request.method} {request.url.path}: {error.detail}", next="see /docs")
+        return JSONResponse(problem.model_dump(), status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

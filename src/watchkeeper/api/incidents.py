@@ -8,15 +8,16 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from watchkeeper.agents.incidents import Incident, Request
+from watchkeeper.api.approvals import ApprovalView, view
 from watchkeeper.api.auth import Approver, Operator, Viewer, Wired
+from watchkeeper.api.services import Services
 from watchkeeper.core.entries import ApprovalAnswer
 from watchkeeper.core.errors import ConflictError
-from watchkeeper.core.evidence import EvidenceKind
+from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.ledger.story import StoryStep, story
-from watchkeeper.policies.approvals import Approval
 
 router = APIRouter(tags=["incidents"])
 
@@ -51,8 +52,8 @@ async def tell(incident: IncidentId, wired: Wired, caller: Viewer) -> list[Story
 @router.post("/v1/incidents/{incident}/undo", status_code=202)
 async def undo(incident: IncidentId, wired: Wired, caller: Operator) -> Incident:
     """Asks that everything this incident holds in force be put back."""
-    held = [remedy for remedy in await wired.remedies.in_force() if remedy.incident == incident]
-    if not held:
+    await wired.incidents.get(incident)
+    if not any(remedy.incident == incident for remedy in await wired.remedies.in_force()):
         raise ConflictError(
             f"nothing of incident {incident} is in force",
             cause="it did nothing, or what it did was already given back",
@@ -68,21 +69,29 @@ async def remedies(wired: Wired, caller: Viewer) -> list[Remedy]:
 
 
 @router.get("/v1/approvals")
-async def approvals(wired: Wired, caller: Viewer) -> list[Approval]:
-    """What waits for a person."""
-    return list(await wired.approvals.waiting())
+async def approvals(wired: Wired, caller: Viewer) -> list[ApprovalView]:
+    """What waits for a person, oldest first."""
+    return [await view(wired.store, waiting) for waiting in await wired.approvals.pending()]
 
 
 @router.get("/v1/approvals/{approval}")
-async def approval(approval: ApprovalId, wired: Wired, caller: Viewer) -> Approval:
-    return await wired.approvals.get(approval)
+async def approval(approval: ApprovalId, wired: Wired, caller: Viewer) -> ApprovalView:
+    return await view(wired.store, await wired.approvals.get(approval))
 
 
 @router.post("/v1/approvals/{approval}")
-async def answer(approval: ApprovalId, given: Answer, wired: Wired, caller: Approver) -> Approval:
+async def answer(approval: ApprovalId, given: Answer, wired: Wired, caller: Approver) -> ApprovalView:
     """One person's answer. It binds the plan hash that the approval names, once."""
+    incident = (await wired.approvals.get(approval)).request.incident
     said = ApprovalAnswer(given.answer)
-    comment = (EvidenceKind.COMMENT, given.comment.encode()) if given.comment else None
-    answered = await wired.approvals.answer(approval, said, caller, via=given.via, comment=comment)
-    await wired.incidents.wake(answered.incident)
-    return answered
+    await wired.approvals.answer(approval, said, caller, via=given.via, comment=await _kept(wired, given.comment))
+    await wired.incidents.wake(incident)
+    return await view(wired.store, await wired.approvals.get(approval))
+
+
+async def _kept(wired: Services, comment: str) -> EvidenceRef | None:
+    """Free text is evidence, never part of a ledger entry."""
+    if not comment:
+        return None
+    async with wired.store.write() as tx:
+        return await wired.evidence.put(tx, EvidenceKind.COMMENT, comment.encode(), "text/plain")

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 from fastapi import APIRouter, Request, Response
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 
 from watchkeeper.api.auth import Ingester, Wired
 from watchkeeper.core.errors import InputError
@@ -14,6 +22,12 @@ from watchkeeper.signals import alertmanager, otlp
 router = APIRouter(tags=["ingest"])
 
 MAX_BODY = otlp.MAX_COMPRESSED
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+
+
+class TooLargeError(InputError):
+    code = "too_large"
+    http_status = 413
 
 
 class Received(Contract):
@@ -21,37 +35,30 @@ class Received(Contract):
     duplicates: int
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body, refused as soon as it is larger than `MAX_BODY`."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
-            raise InputError(
-                f"the body is larger than {MAX_BODY} bytes",
-                cause="one export holds too many spans",
-                next_step="lower the exporter's batch size",
-            )
-        parts.append(part)
-    return b"".join(parts)
-
-
 @router.post("/v1/traces")
 async def traces(request: Request, wired: Wired, caller: Ingester) -> Response:
     """OTLP/HTTP traces: protobuf or JSON, gzip or plain."""
-    body = await _body(request)
-    decoded = otlp.decode_traces(body, *_encoding(request))
+    decoded = otlp.decode_traces(await _body(request), *_encoding(request))
     await wired.intake.accept("otlp", decoded.signals)
-    return _otlp_reply(request, ExportTraceServiceResponse(), decoded.rejected, decoded.messages)
+    if not decoded.rejected:
+        return _otlp_reply(request, ExportTraceServiceResponse(), {})
+    why = "; ".join(decoded.messages)
+    partial = ExportTracePartialSuccess(rejected_spans=decoded.rejected, error_message=why)
+    reply = ExportTraceServiceResponse(partial_success=partial)
+    return _otlp_reply(request, reply, {"rejectedSpans": decoded.rejected, "errorMessage": why})
 
 
 @router.post("/v1/metrics")
 async def metrics(request: Request, wired: Wired, caller: Ingester) -> Response:
     """OTLP/HTTP metrics: protobuf or JSON, gzip or plain."""
-    body = await _body(request)
-    decoded = otlp.decode_metrics(body, *_encoding(request))
+    decoded = otlp.decode_metrics(await _body(request), *_encoding(request))
     await wired.intake.accept("otlp", decoded.signals)
-    return _otlp_reply(request, ExportMetricsServiceResponse(), decoded.rejected, decoded.messages)
+    if not decoded.rejected:
+        return _otlp_reply(request, ExportMetricsServiceResponse(), {})
+    why = "; ".join(decoded.messages)
+    partial = ExportMetricsPartialSuccess(rejected_data_points=decoded.rejected, error_message=why)
+    reply = ExportMetricsServiceResponse(partial_success=partial)
+    return _otlp_reply(request, reply, {"rejectedDataPoints": decoded.rejected, "errorMessage": why})
 
 
 @router.post("/v1/alerts/alertmanager")
@@ -60,3 +67,33 @@ async def alerts(request: Request, wired: Wired, caller: Ingester) -> Received:
     events = alertmanager.decode(await _body(request), wired.alertmanager)
     accepted = await wired.intake.accept("alertmanager", events)
     return Received(accepted=accepted.new, duplicates=accepted.duplicates)
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body, refused as soon as it is larger than `MAX_BODY`."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            raise TooLargeError(
+                f"the body is larger than {MAX_BODY} bytes",
+                place="(body)",
+                cause="one export holds too many spans",
+                next_step="lower the exporter's batch size",
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _encoding(request: Request) -> tuple[str, str]:
+    """Media type and content encoding, as they were sent."""
+    return request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
+
+
+def _otlp_reply(
+    request: Request, reply: ExportTraceServiceResponse | ExportMetricsServiceResponse, partial: dict[str, int | str]
+) -> Response:
+    """In the request's own encoding, as OTLP asks; `partial` is the reply's JSON form."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
+        return Response(json.dumps({"partialSuccess": partial} if partial else {}), media_type=JSON)
+    return Response(reply.SerializeToString(), media_type=PROTOBUF)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import Field
 
-from watchkeeper.api.auth import Admin, Viewer, Wired
+from watchkeeper.api.auth import Admin, Known, Wired
+from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.model import Contract
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 
@@ -15,8 +17,10 @@ router = APIRouter(tags=["people"])
 
 
 class TokenWanted(Contract):
+    """A person's, or a sender's or program's (`service`), which can never approve."""
+
     principal: str
-    kind: PrincipalKind = PrincipalKind.PERSON
+    kind: Literal[PrincipalKind.PERSON, PrincipalKind.SERVICE] = PrincipalKind.PERSON
     roles: tuple[Role, ...] = Field(min_length=1)
     days: int | None = Field(default=None, ge=1, le=3650)
 
@@ -34,7 +38,7 @@ class Revoked(Contract):
 
 
 @router.get("/v1/whoami")
-async def whoami(caller: Viewer) -> Principal:
+async def whoami(caller: Known) -> Principal:
     return caller
 
 
@@ -48,4 +52,11 @@ async def make(wanted: TokenWanted, wired: Wired, caller: Admin) -> TokenMade:
 @router.delete("/v1/tokens/{principal}")
 async def revoke(principal: str, wired: Wired, caller: Admin) -> Revoked:
     """Revokes every token that this principal holds."""
-    return Revoked(principal=principal, tokens=await wired.tokens.revoke(principal))
+    tokens = await wired.tokens.revoke(principal)
+    if not tokens:
+        raise NotFoundError(
+            f"{principal[:64]} holds no token that could be revoked",
+            cause="the id is mistyped, or its tokens were revoked before",
+            next_step="watchkeeper token create --help",
+        )
+    return Revoked(principal=principal, tokens=tokens)

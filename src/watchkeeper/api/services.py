@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
 from watchkeeper.api.tokens import Tokens
@@ -30,7 +32,7 @@ class HealthReport(Contract):
     why: str = ""
     since: Instant | None = None
     signals_waiting: int = 0
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

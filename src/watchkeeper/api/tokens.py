@@ -7,6 +7,7 @@ token is made, and cannot be had again.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.store.engine import Store
 
 PREFIX = "wk_"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class Tokens:
@@ -30,9 +32,9 @@ class Tokens:
         self, principal: str, kind: PrincipalKind, roles: tuple[Role, ...], ttl: timedelta | None = None
     ) -> SecretStr:
         """A new token for `principal`; its clear text is returned once. Raises InputError for an unusable name."""
-        if not principal.replace("-", "").replace("_", "").isalnum() or len(principal) > 64:
+        if not _ID.fullmatch(principal):
             raise InputError(
-                f"{principal!r} is not a usable principal id",
+                f"{principal[:64]!r} is not a usable principal id",
                 cause="ids are opaque handles: letters, digits, - and _, at most 64; not an e-mail address",
                 next_step="watchkeeper token create --help",
             )

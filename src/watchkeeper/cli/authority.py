@@ -11,9 +11,7 @@ from watchkeeper.cli.context import Json, client
 
 Scope = Annotated[
     str,
-    typer.Argument(
-        help="all, environment:E, service:E/S, agent:A, action:RUNBOOK/INTENT or target:ADAPTER/KIND/ID."
-    ),
+    typer.Argument(help="all, environment:E, service:E/S, agent:A, action:RUNBOOK/INTENT or target:ADAPTER/KIND/ID."),
 ]
 
 

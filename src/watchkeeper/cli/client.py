@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
-from watchkeeper.core.errors import (
-    ConflictError,
-    ForbiddenError,
-    InputError,
-    NotFoundError,
-    UnavailableError,
-    VerificationError,
-    WatchkeeperError,
-)
+from watchkeeper.core.errors import ForbiddenError, UnavailableError, WatchkeeperError
 
 TOKEN_FILE = "local.token"  # noqa: S105  # a file name
 API_FILE = "api.json"
-
-_KINDS: dict[str, type[WatchkeeperError]] = {
-    kind.code: kind
-    for kind in (ConflictError, ForbiddenError, InputError, NotFoundError, UnavailableError, VerificationError)
-}
+_LIKE = {400: 422, 401: 403, 413: 422}
+TIMEOUT_S = 60.0
+"""Verifying or exporting a long log takes its time."""
 
 
 class Client:
     """One connection to the API. Every error is one of our tree, with the daemon's own diagnostics."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S)
         self.url = url
 
     def get(self, path: str, **query: str | int | bool) -> Any:
@@ -40,6 +31,21 @@ class Client:
 
     def text(self, path: str) -> str:
         return self._send("GET", path).text
+
+    def download(self, path: str, into: IO[bytes]) -> None:
+        """Writes a body of any size, piece by piece."""
+        try:
+            with self._http.stream("GET", path) as reply:
+                if reply.is_error:
+                    reply.read()
+                    raise _problem(reply)
+                for piece in reply.iter_bytes():
+                    into.write(piece)
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+
+    def close(self) -> None:
+        self._http.close()
 
     def post(self, path: str, body: dict[str, Any] | None = None, **query: str | int | bool) -> Any:
         return self._json(self._send("POST", path, json=body, params=query))
@@ -51,18 +57,24 @@ class Client:
         try:
             reply = self._http.request(method, path, **kwargs)
         except httpx.HTTPError as error:
-            raise UnavailableError(
-                f"the daemon at {self.url} does not answer ({type(error).__name__})",
-                cause="it is not running, or listens elsewhere",
-                next_step="watchkeeper serve --config PATH",
-            ) from error
+            raise self._silent(error) from error
         if reply.is_error:
             raise _problem(reply)
         return reply
 
+    def _silent(self, error: httpx.HTTPError) -> UnavailableError:
+        return UnavailableError(
+            f"the daemon at {self.url} does not answer ({type(error).__name__})",
+            cause="it is not running, or listens elsewhere",
+            next_step="watchkeeper serve --config PATH",
+        )
+
     @staticmethod
     def _json(reply: httpx.Response) -> Any:
-        return reply.json()
+        try:
+            return reply.json()
+        except ValueError:
+            raise _foreign(reply) from None
 
 
 def _problem(reply: httpx.Response) -> WatchkeeperError:
@@ -70,15 +82,34 @@ def _problem(reply: httpx.Response) -> WatchkeeperError:
         body = reply.json()
         code, what = body["code"], body["what"]
     except (ValueError, KeyError, TypeError):
-        return UnavailableError(
-            f"the daemon answered HTTP {reply.status_code} in a form that is not ours",
-            cause="something else listens at this address, or a proxy is in between",
-            next_step="check --api-url",
-        )
-    kind = _KINDS.get(code)
-    if kind is None:
-        kind = ForbiddenError if reply.status_code in (401, 403) else WatchkeeperError
-    return kind(what, cause=body.get("cause", ""), next_step=body.get("next", ""), place=body.get("place", ""))
+        return _foreign(reply)
+    error = WatchkeeperError(
+        what, cause=body.get("cause", ""), next_step=body.get("next", ""), place=body.get("place", "")
+    )
+    error.code, error.exit_code = code, _exit_code(code, reply.status_code)
+    return error
+
+
+def _exit_code(code: str, status: int) -> int:
+    """That of the error's own class; of one this version does not know, by what HTTP says."""
+    known = list(_tree(WatchkeeperError))
+    by_code = (kind.exit_code for kind in known if kind.code == code)
+    by_status = (kind.exit_code for kind in known if kind.http_status == _LIKE.get(status, status))
+    return next(by_code, None) or next(by_status, WatchkeeperError.exit_code)
+
+
+def _tree(kind: type[WatchkeeperError]) -> Iterator[type[WatchkeeperError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _tree(child)
+
+
+def _foreign(reply: httpx.Response) -> UnavailableError:
+    return UnavailableError(
+        f"HTTP {reply.status_code} came back in a form that is not ours",
+        cause="something else listens at this address, or a proxy is in between",
+        next_step="check --api-url",
+    )
 
 
 def connect(api_url: str | None, data_dir: Path | None) -> Client:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchkeeper.cli.client import Client, connect
+if TYPE_CHECKING:
+    from watchkeeper.cli.client import Client
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -19,9 +20,14 @@ class Global:
     data_dir: Path | None
 
     def client(self) -> Client:
+        from watchkeeper.cli.client import connect
+
         return connect(self.api_url, self.data_dir)
 
 
 def client(context: typer.Context) -> Client:
+    """The daemon, for as long as the command runs."""
     found: Global = context.obj
-    return found.client()
+    api = found.client()
+    context.call_on_close(api.close)
+    return api

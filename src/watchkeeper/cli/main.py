@@ -1,7 +1,6 @@
 """`watchkeeper`: the commands, their options and exit codes.
 
-Exit codes: 0 done; 1 failed; 2 bad input; 4 not found; 5 conflict; 6 forbidden; 7 unavailable; 8 refused;
-9 target error; 10 verification failed.
+The exit code of a failure is that of its error in `watchkeeper.core.errors`; `--help` lists them.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ from typing import Annotated
 import typer
 
 from watchkeeper import __version__
-from watchkeeper.cli import authority, config, incidents, ledger, runbook, run_daemon, token
+from watchkeeper.cli import authority, config, incidents, ledger, policy, run_daemon, runbook, token
 from watchkeeper.cli.context import Global
-from watchkeeper.cli.out import errors
+from watchkeeper.cli.out import errors, plain
 from watchkeeper.core.errors import WatchkeeperError
 
 app = typer.Typer(
     help="The on-call watch for AI systems: detects, diagnoses, remediates inside your policy, and can replay it all.",
+    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 4 not found, 5 conflict, 6 forbidden, 7 unavailable, 8 refused, "
+    "9 target error, 10 verification failed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,6 +51,7 @@ authority.register(app)
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(runbook.app, name="runbook")
+app.add_typer(policy.app, name="policy")
 app.add_typer(token.app, name="token")
 
 
@@ -58,7 +60,8 @@ def run() -> None:
     try:
         app(standalone_mode=True)
     except WatchkeeperError as error:
-        errors.print(f"[bold red]error[/] {error.diagnostics()}", soft_wrap=True, markup=True)
+        errors.print("error", style="bold red", end=" ")
+        errors.print(plain(error.diagnostics()), soft_wrap=True, markup=False)
         sys.exit(error.exit_code)
 
 

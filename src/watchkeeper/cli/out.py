@@ -27,12 +27,22 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> 
         made.add_column(column, overflow="fold", no_wrap=column == "id")
     count = 0
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(plain(cell) for cell in row))
         count += 1
     if count:
         console.print(made)
     else:
         console.print(empty)
+
+
+def plain(text: str) -> str:
+    """Text that came from outside, without the control characters that could move a terminal's cursor."""
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def say(text: str, style: str = "") -> None:
+    """One or more lines as they are: no markup in them is read."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def clock_time(text: str | None) -> str:

@@ -28,11 +28,29 @@ def _plain(value: JsonValue) -> bool:
             return all(key.isascii() and _plain(item) for key, item in value.items())
 
 
+def _doubles(value: JsonValue) -> JsonValue:
+    """RFC 8785 writes the double 2^53 as `9007199254740992`, which JSON reads back as an integer: such an integer is
+    that double again, so that what was canonical stays so after reading. Any other large integer stays and is refused.
+    """
+    match value:
+        case bool():
+            return value
+        case int() if not -_SAFE <= value <= _SAFE and abs(value) < 10**21:
+            double = float(value)
+            return double if rfc8785.dumps(double) == str(value).encode() else value
+        case list():
+            return [_doubles(item) for item in value]
+        case dict():
+            return {key: _doubles(item) for key, item in value.items()}
+    return value
+
+
 def canonical(value: JsonValue) -> bytes:
-    """The RFC 8785 bytes of a JSON value. Raises `CanonicalizationError` for NaN, infinity, |int| > 2^53-1."""
+    """The RFC 8785 bytes of a JSON value. Raises `CanonicalizationError` for what a double cannot say: NaN, infinity,
+    an integer above 2^53-1 that is no double's own spelling."""
     if _plain(value):
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return rfc8785.dumps(value)
+    return rfc8785.dumps(_doubles(value))
 
 
 def canonical_model(model: BaseModel) -> bytes:

@@ -11,7 +11,7 @@ import hmac
 
 from pydantic import BaseModel
 
-from watchkeeper.core.canonical import canonical_model
+from watchkeeper.core.canonical import canonical
 
 
 def sha256(data: bytes) -> str:
@@ -20,8 +20,9 @@ def sha256(data: bytes) -> str:
 
 
 def digest_of(model: BaseModel) -> str:
-    """The digest of a contract's canonical bytes."""
-    return sha256(canonical_model(model))
+    """The digest of a contract. Fields at their default are left out, so that a later version's new optional field
+    does not change what an older one hashed; an existing default must therefore never change."""
+    return sha256(canonical(model.model_dump(mode="json", exclude_defaults=True)))
 
 
 def commitment(salt: bytes, body: bytes) -> str:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Plain
 class Contract(BaseModel):
     """A frozen, closed model. `schema_name` is `watchkeeper.dev/<noun>/v<n>` where the model is published."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     schema_name: ClassVar[str] = ""
 
 
@@ -25,7 +25,8 @@ def _utc(value: datetime) -> datetime:
 
 def format_instant(value: datetime) -> str:
     """RFC 3339 in UTC with exactly six decimals, so that text order is time order."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # not strftime: its %Y does not pad years before 1000, and what it then writes cannot be read again
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 Instant = Annotated[

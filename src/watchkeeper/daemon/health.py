@@ -1,7 +1,7 @@
 """May we act? Not while the database, the ledger or the clock cannot be trusted (invariant 11).
 
 While it is untrusted, senders get 503, detection goes on in memory, and people are told directly; the time in between
-is recorded as a gap once recording is possible again. It guards decisions to act; claims check the database anew anyway.
+is recorded as a gap once recording is possible again. It guards the decision to act; claims check anew.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ the job runs again at its next turn.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -17,6 +18,7 @@ from watchkeeper.daemon.leader import Leader
 
 log = structlog.get_logger(__name__)
 
+STOP_S = 10.0
 Job = Callable[[], Awaitable[object]]
 
 
@@ -24,6 +26,7 @@ class Jobs:
     def __init__(self, leader: Leader, distrust: Callable[[UnavailableError], Awaitable[None]]) -> None:
         self._leader, self._distrust = leader, distrust
         self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._at_work: set[asyncio.Task[None]] = set()
 
     def every(self, seconds: float, name: str, job: Job, *, leader_only: bool = True) -> None:
         """Runs `job` every so many seconds; `leader_only` work is done by one replica."""
@@ -40,11 +43,22 @@ class Jobs:
     def start(self) -> None:
         self._scheduler.start()
 
-    def stop(self) -> None:
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+    async def stop(self) -> None:
+        """Fires nothing more, and lets what is at work finish."""
+        if not self._scheduler.running:
+            return
+        self._scheduler.remove_all_jobs()
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=STOP_S)
+        self._scheduler.shutdown(wait=False)
 
     async def _guarded(self, name: str, job: Job, leader_only: bool) -> None:
+        task = asyncio.ensure_future(self._run(name, job, leader_only))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        await asyncio.shield(task)
+
+    async def _run(self, name: str, job: Job, leader_only: bool) -> None:
         try:
             if leader_only and not await self._leader.leads():
                 return

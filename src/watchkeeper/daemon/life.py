@@ -32,7 +32,7 @@ from watchkeeper.api.app import create
 from watchkeeper.api.services import HealthReport, Services
 from watchkeeper.core.clock import Clock, SystemClock
 from watchkeeper.core.entries import DaemonStarted, Draft, EntryType
-from watchkeeper.core.errors import NotFoundError, UnavailableError
+from watchkeeper.core.errors import UnavailableError
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.compose import Parts, compose, detectors, secrets_of
@@ -90,7 +90,7 @@ class Daemon:
 
     async def stop(self) -> None:
         """Finishes what is being written, keeps the state, gives back leases. A second call does nothing."""
-        self._jobs.stop()
+        await self._jobs.stop()
         await self._runner.close()
         for task in self._tasks:
             task.cancel()
@@ -107,7 +107,7 @@ class Daemon:
 
     def services(self) -> Services:
         parts, crew = self._parts, self._parts.crew
-        vkey = str(parts.signer.vkey)
+        vkey = parts.signer.verifier.vkey
 
         return Services(
             clock=parts.clock,
@@ -136,12 +136,11 @@ class Daemon:
         )
 
     async def _first_policy(self) -> None:
-        try:
-            await self._parts.versions.active()
-        except NotFoundError:
-            chosen = self._parts.settings.policy
-            documents = policies.load(chosen.dir) if chosen.dir is not None else policies.pack(chosen.pack)
-            await self._parts.versions.activate(documents, SELF, "installed at the first start")
+        if await self._parts.versions.history(limit=1):
+            return
+        chosen = self._parts.settings.policy
+        documents = policies.load(chosen.dir) if chosen.dir is not None else policies.pack(chosen.pack)
+        await self._parts.versions.activate(documents, SELF, "installed at the first start")
 
     async def _record_start(self) -> None:
         parts = self._parts

@@ -41,16 +41,25 @@ def configure(settings: LogSettings, secrets: Iterable[SecretStr]) -> None:
 
 
 def mask(secrets: Iterable[SecretStr]) -> Processor:
-    """A processor that replaces every known secret of at least 6 characters in every text value."""
+    """A processor that replaces every known secret of at least 6 characters in every value, however deep."""
     values = sorted({s.get_secret_value() for s in secrets if len(s.get_secret_value()) >= 6}, key=len, reverse=True)
 
     def processor(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         return {key: _clean(value) for key, value in event.items()}
 
     def _clean(value: object) -> object:
-        if isinstance(value, str):
-            for secret in values:
-                value = value.replace(secret, MASK)
-        return value
+        match value:
+            case str():
+                for secret in values:
+                    value = value.replace(secret, MASK)
+                return value
+            case dict():
+                return {_clean(key): _clean(item) for key, item in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [_clean(item) for item in value]
+            case None | bool() | int() | float():
+                return value
+            case _:
+                return _clean(str(value))
 
     return processor

@@ -63,6 +63,7 @@ class Sources:
             self._signals.learn(polled.edges)
             self.aliases.update(polled.aliases)
             await self._intake.accept(poller.name, polled.signals)
+            poller.settle(polled)
 
         return poll
 

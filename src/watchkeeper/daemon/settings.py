@@ -44,11 +44,12 @@ class GatewaySettings(Contract):
     """A LiteLLM gateway: polled for what happens, and, with `manage`, acted on under policy."""
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
-    base_url: str = Field(pattern=r"^https?://")
+    base_url: str = Field(pattern=r"^https?://[^/@\s]+(/\S*)?$")
+    """Without user or password: it is shown in errors and logs."""
     admin_key: SecretStr
     poll_s: float = Field(default=5.0, gt=0)
     manage: bool = True
-    fallbacks: dict[str, tuple[str, ...]] = {}
+    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Model group → groups that may stand in for it; nothing else is ever offered as a fallback."""
 
     @field_validator("base_url")
@@ -67,7 +68,7 @@ class PolicySettings(Contract):
 class RunbookSettings(Contract):
     dirs: tuple[Path, ...] = ()
     shipped: bool = True
-    overrides: dict[str, RunbookOverrides] = {}
+    overrides: dict[str, RunbookOverrides] = Field(default_factory=dict)
 
 
 class LedgerSettings(Contract):
@@ -144,7 +145,10 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         origins[where] = PREFIX + variable
 
     def place(where: yamldoc.Path) -> str:
-        return next((origin for at, origin in origins.items() if where[: len(at)] == at), document.place(where))
+        """A variable that set the value or, where the file has none, one that reached into it."""
+        above = (origin for at, origin in origins.items() if where[: len(at)] == at)
+        below = (origin for at, origin in origins.items() if at[: len(where)] == where and where not in document.lines)
+        return next(above, None) or next(below, None) or document.place(where)
 
     _read_secret_files(document.data, (), place)
     return yamldoc.validate_data(document.data, Settings, place, ConfigError)

@@ -44,6 +44,8 @@ def parse(arguments: list[str]) -> LabConfig:
     parser.add_argument("--otlp", metavar="URL", help="the daemon's address")
     parser.add_argument("--token-file", type=Path, help="the bearer token for the daemon")
     parser.add_argument("--batch-write-at", type=float, default=1.0, help="seconds between spend-log batches")
+    parser.add_argument("--rate-window", type=float, default=60.0, help="seconds of the gateway's rate windows")
+    parser.add_argument("--environment", default="lab", help="what spans say of where they come from")
     options = parser.parse_args(arguments)
     token = options.token_file.read_text().strip() if options.token_file else ""
     try:
@@ -55,6 +57,8 @@ def parse(arguments: list[str]) -> LabConfig:
             otlp_url=options.otlp,
             otlp_token=SecretStr(token),
             proxy_batch_write_at=options.batch_write_at,
+            rate_window_s=options.rate_window,
+            environment=options.environment,
         )
     except ValidationError as error:
         first = error.errors(include_input=False)[0]

@@ -35,7 +35,8 @@ class Ledger:
         self.writer, self.source = writer, f"{source}/{writer}"
 
     async def append(self, tx: AsyncConnection, *drafts: Draft) -> tuple[EntryId, ...]:
-        """Writes the drafts as this writer's next entries. Raises LedgerError for one that is too large."""
+        """Writes the drafts as this writer's next entries. Raises LedgerError for one that is too large or that
+        canonical JSON cannot say."""
         if not drafts:
             return ()
         last, last_hash = await self._locked(tx)
@@ -98,7 +99,14 @@ class Ledger:
 
 
 def _sized(envelope: Envelope) -> bytes:
-    body = envelope.to_bytes()
+    try:
+        body = envelope.to_bytes()
+    except ValueError as error:
+        raise LedgerError(
+            f"an entry of type {envelope.type} cannot be written as canonical JSON",
+            cause="it holds NaN, an infinity, an integer above 2^53 or half a surrogate pair",
+            next_step=f"look at what {envelope.subject or 'the daemon'} collected, and report this as a bug",
+        ) from error
     if len(body) > MAX_ENTRY_BYTES:
         raise LedgerError(
             f"an entry of type {envelope.type} has {len(body)} bytes; at most {MAX_ENTRY_BYTES} fit",

@@ -8,6 +8,7 @@ It does not look at entries that already have an index: that is for verify.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, insert, select, update
@@ -47,6 +48,7 @@ class Sequencer:
         self._signer = check_origin(signer, origin)
         self._holder = holder or new_id("seq", clock.now())
         self._batch_size = min(batch, MAX_BATCH)
+        self._turn = asyncio.Lock()
         self._lease: Lease | None = None
         self._signed: Checkpoint | None = None
 
@@ -56,6 +58,10 @@ class Sequencer:
         async with self._store.read() as tx:
             if (await tx.execute(select(ledger_pending.c.id).limit(1))).one_or_none() is None:
                 return 0
+        async with self._turn:
+            return await self._batch()
+
+    async def _batch(self) -> int:
         held = await self._hold()
         if held is None:
             return 0
@@ -71,10 +77,11 @@ class Sequencer:
 
     async def release(self) -> None:
         """Gives the lease back, so that another need not wait for its end."""
-        if self._lease is not None:
-            async with self._store.write() as tx:
-                await leases.release(tx, self._lease, self._clock.now())
-            self._lease = None
+        async with self._turn:
+            if self._lease is not None:
+                async with self._store.write() as tx:
+                    await leases.release(tx, self._lease, self._clock.now())
+                self._lease = None
 
     async def _hold(self) -> Lease | None:
         """Our lease, renewed in a transaction of its own when half its time has passed."""

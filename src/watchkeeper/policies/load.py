@@ -49,6 +49,12 @@ def pack(name: str) -> PolicySet:
     return _joined(parse(text, f"packs/{name}.yaml"), name)
 
 
+def from_texts(files: Mapping[str, str]) -> PolicySet:
+    """Documents that were sent to us, by file name. Raises PolicyError with the sender's file:line."""
+    found = [part for name in sorted(files) for part in parse(files[name], name)]
+    return _joined(found, ", ".join(sorted(files)))
+
+
 def parse(text: str, file: str) -> list[tuple[PolicyDocument, str]]:
     """The documents of one file, each with its place."""
     found = []

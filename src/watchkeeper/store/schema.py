@@ -7,7 +7,6 @@ transaction and waits for any other process that upgrades. There is no downgrade
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 
 from alembic import command
@@ -34,8 +33,7 @@ TABLE_MODULES = (
 def register_tables() -> None:
     """Loads every room's tables into METADATA."""
     for name in TABLE_MODULES:
-        if importlib.util.find_spec(name) is not None:
-            importlib.import_module(name)
+        importlib.import_module(name)
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -26,7 +26,7 @@ from watchkeeper.adapters.contract import (
 )
 from watchkeeper.adapters.flights import Flights
 from watchkeeper.adapters.http import HttpTarget
-from watchkeeper.adapters.litellm.capabilities import CAPABILITIES, Fallbacks, Parameters, Throttle, Weight
+from watchkeeper.adapters.litellm.capabilities import CAPABILITIES, Cap, Fallbacks, Parameters, Weight
 from watchkeeper.adapters.litellm.fields import TOKEN_HASH, write_call
 from watchkeeper.adapters.litellm.inventory import GatewayReader, Inventory
 from watchkeeper.adapters.litellm.problems import parameter_problems, problem
@@ -159,10 +159,7 @@ class LiteLLMAdapter:
         found = _state_problems(state, parameters) or await self._own_problems(action.target, parameters)
         if found:
             return found, None
-        change = _change(action, parameters, state)
-        if not change.fields:
-            return (problem("already_so"),), None
-        return (), change
+        return (), _change(action, parameters, state)
 
     async def _own_problems(self, target: Target, parameters: Parameters) -> tuple[Problem, ...]:
         """What only this kind of action can be wrong about."""
@@ -198,13 +195,14 @@ def _state_problems(state: TargetState, parameters: Parameters) -> tuple[Problem
 
 
 def _change(action: Action, parameters: Parameters, state: TargetState) -> Change:
-    """Only fields that really change: what is not changed is not undone either."""
+    """Only fields that really change: what is not changed is not undone either. None may be left: then `apply` has
+    nothing to do."""
     wanted: Mapping[str, Scalar] = parameters.wanted()
     pairs = ((path, state.value(path), value) for path, value in wanted.items())
     fields = tuple(
         FieldChange(path=path, before=before, after=after)
         for path, before, after in (
-            (path, before, _tighter(before, value) if isinstance(parameters, Throttle) else value)
+            (path, before, _tighter(before, value) if isinstance(parameters, Cap) else value)
             for path, before, value in pairs
         )
         if not same(before, after)

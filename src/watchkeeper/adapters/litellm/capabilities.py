@@ -1,7 +1,7 @@
 """What the LiteLLM adapter can do, and the typed parameters of each intent.
 
-A throttle only ever tightens: where the key already has a lower limit, that one stays. A limit and a budget are set as
-given. No parameter can be negative: LiteLLM accepts -1 and then refuses every call.
+A throttle and a budget only ever tighten: where there is a lower one already, it stays. A limit is set as given. No
+parameter can be negative: LiteLLM accepts -1 and then refuses every call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ class Parameters(Contract):
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
 
-class Throttle(Parameters):
+class Cap(Parameters):
+    """Never loosens: the lower of what is there and what is wanted."""
+
+
+class Throttle(Cap):
     rpm_limit: Count = Field(default=0)
     tpm_limit: Count = Field(default=0)
     max_parallel_requests: Count = Field(default=0)
@@ -50,8 +54,8 @@ class TeamLimit(Parameters):
     tpm_limit: Count | None = None
 
 
-class Budget(Parameters):
-    max_budget: Amount | None
+class Budget(Cap):
+    max_budget: Amount
 
 
 class Block(Parameters):

@@ -11,15 +11,14 @@ FIXES = {
     "bad_parameters": "correct the runbook's parameters: watchkeeper runbook lint",
     "not_a_key_hash": "name a key by the hash of its token (64 hex digits), never by the key itself",
     "missing": "it is not on the gateway (any more); look at the gateway's list",
-    "already_so": "nothing to do: the target already holds this, or something tighter",
     "read_only": "only the gateway writes this field",
     "no_database": "keys and teams need a database: give the gateway DATABASE_URL (PostgreSQL) and restart it",
     "model_in_yaml": "move the model from the gateway's config.yaml into its database: take it out of model_list and "
     "create it with POST /model/new (store_model_in_db: true)",
     "weight_unset": "give the deployment a weight (litellm_params.weight: 1, and one to its siblings): LiteLLM cannot "
     "take a weight away again, so the way back would not be exact",
-    "setting_in_yaml": "take the fallbacks (router_settings or litellm_settings) out of the gateway's config.yaml and set "
-    "them with POST /fallback: a change by API would be ignored, or would lose the file's whole list",
+    "setting_in_yaml": "take the fallbacks (router_settings or litellm_settings) out of the gateway's config.yaml and "
+    "set them with POST /fallback: a change by API would be ignored, or would lose the file's whole list",
     "slash_in_name": "give the model group a name without a slash: the gateway's /fallback/{model} cannot name it",
     "only_deployment": "add a second deployment to the model group: there is nowhere to shift the traffic to",
     "unknown_group": "name only model groups that the gateway has",

@@ -103,10 +103,20 @@ def _remedied(start: datetime, step: timedelta, remedies: Iterable[tuple[datetim
 def evaluate(state: SignalState, config: TokenCostConfig, now: datetime) -> tuple[Detected, ...]:
     spikes: list[Rate] = []
     for kind in _CAUSES:
-        rates = [rate for subject in state.subjects(kind) if (rate := measure(state, subject, config, now))]
+        awake = [subject for subject in state.subjects(kind) if _awake(state, subject, config, now)]
+        rates = [rate for subject in awake if (rate := measure(state, subject, config, now))]
         hot = [rate for rate in rates if len(rate.over) >= config.needed]
         spikes += [rate for rate in hot if not _explained(rate, spikes, state)]
     return tuple(draw(_sighting(spike, spikes, state, config, now), COST_SPIKE, state, now) for spike in spikes)
+
+
+def _awake(state: SignalState, subject: Subject, config: TokenCostConfig, now: datetime) -> bool:
+    """Whether the subject can be over any line at all: cheap to know, and for most subjects the end of it."""
+    recent = state.tally(subject, now - timedelta(seconds=state.config.step_s * (config.of + 1)), now)
+    minutes = state.config.step_s / 60
+    ceiling = config.ceiling_usd_per_min or config.floor_usd_per_min
+    usd, tokens = recent.cost_usd / minutes, recent.tokens / minutes
+    return usd > min(config.floor_usd_per_min, ceiling) or tokens > config.floor_tokens_per_min
 
 
 def _explained(rate: Rate, causes: list[Rate], state: SignalState) -> bool:

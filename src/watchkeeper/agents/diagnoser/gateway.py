@@ -140,12 +140,17 @@ def _guess(symptom: Subject, cause: Subject) -> Edge:
 
 
 def _both(a: Cause, b: Cause) -> Cause:
+    """Two findings of one cause: as sure as the surer of them."""
     surer, other = (a, b) if a.confidence >= b.confidence else (b, a)
-    return surer.model_copy(
+    return _with(surer, other).model_copy(update={"signs": tuple(dict.fromkeys([*surer.signs, *other.signs]))})
+
+
+def _with(cause: Cause, other: Cause) -> Cause:
+    """The cause, resting on the other's findings too."""
+    return cause.model_copy(
         update={
-            "signs": tuple(dict.fromkeys([*surer.signs, *other.signs])),
-            "findings": tuple(dict.fromkeys([*surer.findings, *other.findings])),
-            "evidence": tuple(dict.fromkeys([*surer.evidence, *other.evidence])),
+            "findings": tuple(dict.fromkeys([*cause.findings, *other.findings])),
+            "evidence": tuple(dict.fromkeys([*cause.evidence, *other.evidence])),
         }
     )
 
@@ -159,10 +164,8 @@ def _weigh(causes: list[Cause], basis: Basis) -> list[Cause]:
         explained = any(other is not cause and _explains(other, cause, findings, basis) for other in causes)
         grown = cause
         for effect in effects:
-            sure = with_effect(grown.confidence, effect.confidence)
-            grown = _both(grown.model_copy(update={"confidence": round(sure, 4)}), effect).model_copy(
-                update={"signs": grown.signs}
-            )
+            sure = round(with_effect(grown.confidence, effect.confidence), 4)
+            grown = _with(grown, effect).model_copy(update={"confidence": sure})
         if explained:
             grown = grown.model_copy(update={"confidence": round(grown.confidence * EXPLAINED_LEFT, 4)})
         weighed.append(grown)

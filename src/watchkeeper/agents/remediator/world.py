@@ -44,6 +44,10 @@ class World:
         self._signals, self._adapters, self._gateways = signals, adapters, gateways
         self._cost, self._outage, self._clock = detectors.token_cost, detectors.provider_outage, clock
 
+    @property
+    def bucket_s(self) -> float:
+        return self._signals.config.bucket_s
+
     async def facts(self) -> tuple[ResolveFacts, ...]:
         """One set of facts a managed gateway. Raises AdapterError when the gateway does not answer."""
         return tuple([await self._of(gateway) for gateway in self._gateways])

@@ -6,6 +6,7 @@ It is kept in memory only. Tokens are counted when a call ends, so one call may 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,11 +64,15 @@ class Limits:
         window = self._windows.get(key.token)
         if window is None or now - window.opened >= self._window_s:
             window = self._windows[key.token] = _Window(opened=now)
-        if key.rpm_limit is not None and window.requests >= key.rpm_limit:
+        if key.rpm_limit is not None and window.requests >= self._allowed(key.rpm_limit):
             raise self._refusal(key, "requests", key.rpm_limit)
-        if key.tpm_limit is not None and window.tokens >= key.tpm_limit:
+        if key.tpm_limit is not None and window.tokens >= self._allowed(key.tpm_limit):
             raise self._refusal(key, "tokens", key.tpm_limit)
         window.requests += 1
+
+    def _allowed(self, per_minute: int) -> int:
+        """A limit's share of one window: the whole limit in the real gateway's minute, at least one otherwise."""
+        return math.ceil(per_minute * self._window_s / 60.0)
 
     def _refusal(self, key: KeyRow, kind: str, limit: int) -> GatewayError:
         resets = self._clock.now() + timedelta(seconds=self._window_s)

@@ -25,6 +25,8 @@ _LOG_GROWTH = math.log(1.1)
 
 Deltas = tuple[tuple[int, int], ...]
 """(place, amount) of what one call adds."""
+StepSums = tuple[int, int, int, int]
+"""Calls, tokens, cost and sampled calls."""
 
 
 class Cell:
@@ -116,14 +118,9 @@ class StepSum:
     estimated: bool
 
 
-def step_sum(start: datetime, sums: list[int]) -> StepSum:
-    return StepSum(
-        start=start,
-        calls=sums[CALLS] / WEIGHT,
-        tokens=sums[TOKENS],
-        cost_usd=sums[COST] / NANO,
-        estimated=sums[ESTIMATED] > 0,
-    )
+def step_sum(start: datetime, sums: StepSums) -> StepSum:
+    calls, tokens, cost, estimated = sums
+    return StepSum(start=start, calls=calls / WEIGHT, tokens=tokens, cost_usd=cost / NANO, estimated=estimated > 0)
 
 
 def tally_of(cells: Iterable[Cell]) -> Tally:

@@ -16,7 +16,7 @@ from watchkeeper.signals.state.config import StateConfig
 from watchkeeper.signals.state.evictions import Evictions
 from watchkeeper.signals.state.instants import seconds_us
 from watchkeeper.signals.state.refs import Ref
-from watchkeeper.signals.state.tally import PRIMARY, SEEN, WIDTH, Cell, Deltas
+from watchkeeper.signals.state.tally import CALLS, COST, ESTIMATED, PRIMARY, SEEN, TOKENS, Cell, Deltas, StepSums
 
 Cells = dict[int, Cell]
 
@@ -121,16 +121,23 @@ class Windows:
             else:
                 yield from ((bucket, cell) for bucket, cell in fine.items() if first <= bucket <= last)
 
-    def steps(self, ref: Ref) -> dict[int, list[int]]:
+    def steps(self, ref: Ref) -> dict[int, StepSums]:
         """The sums of every step with traffic, history and horizon together."""
         series = self._series.get(ref)
-        totals: dict[int, list[int]] = {}
+        totals: dict[int, StepSums] = {}
         if series is None:
             return totals
         for fine, old in series.ledgers():
             for cells, divide in ((old, 1), (fine, self.per_step)):
                 for index, cell in cells.items():
-                    _add(totals.setdefault(index // divide, [0] * WIDTH), cell.sums)
+                    sums = cell.sums
+                    calls, tokens, cost, estimated = totals.get(index // divide, (0, 0, 0, 0))
+                    totals[index // divide] = (
+                        calls + sums[CALLS],
+                        tokens + sums[TOKENS],
+                        cost + sums[COST],
+                        estimated + sums[ESTIMATED],
+                    )
         return totals
 
     def dump(self, only: frozenset[Ref] | None = None, fine_from: int = 0) -> JsonValue:
@@ -162,11 +169,6 @@ SeriesRow = tuple[str, str, CellRows, CellRows, CellRows, CellRows]
 """(kind, id, main, old main, spare, old spare)."""
 
 
-def _add(into: list[int], sums: list[int]) -> None:
-    for place, amount in enumerate(sums):
-        into[place] += amount
-
-
 def _split(cells: Cells, steps: Cells, fine_from: int, per_step: int) -> tuple[Cells, Cells]:
     if not any(bucket < fine_from for bucket in cells):
         return cells, steps
@@ -176,7 +178,8 @@ def _split(cells: Cells, steps: Cells, fine_from: int, per_step: int) -> tuple[C
     for bucket, cell in cells.items():
         if bucket < fine_from:
             into = old.setdefault(bucket // per_step, Cell())
-            _add(into.sums, cell.sums)
+            for place, amount in enumerate(cell.sums):
+                into.sums[place] += amount
     return {bucket: cell for bucket, cell in cells.items() if bucket >= fine_from}, old
 
 

@@ -60,7 +60,6 @@ def upgrade() -> None:
         sa.Column("inbox_offset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("snapshot", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
-        sa.Column("wall_s", sa.Float(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
@@ -245,6 +244,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_remedy_status"), ["status"], unique=False)
         batch_op.create_index(batch_op.f("ix_remedy_target"), ["target"], unique=False)
 
+    op.create_table(
+        "signal_inbox",
+        sa.Column("offset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("source", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=256), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("received", sa.String(length=27), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("offset"),
+        sa.UniqueConstraint("source", "id", name="signal_inbox_source_id"),
+        sqlite_autoincrement=True,
+    )
     op.create_table(
         "approval_answer",
         sa.Column("approval", sa.String(length=64), nullable=False),

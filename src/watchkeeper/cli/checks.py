@@ -1,0 +1,140 @@
+"""What `config check` looks at beyond the settings' own form: files, documents, and, when asked, who answers.
+
+Every check gives one result and stops no other. It changes nothing and sends nothing but one harmless read each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from watchkeeper.core.errors import ConfigError, StoreError, UnavailableError, WatchkeeperError
+from watchkeeper.daemon.settings import GatewaySettings, Settings
+from watchkeeper.ledger.keys import load_key
+from watchkeeper.policies import load as policy_files
+from watchkeeper.policies.compile import compile_policy
+from watchkeeper.runbooks.loader import load_catalog
+from watchkeeper.store import schema
+from watchkeeper.store.engine import Store
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """`error` is set when it failed; `detail` says what was found."""
+
+    name: str
+    detail: str = ""
+    error: WatchkeeperError | None = None
+
+    @property
+    def state(self) -> Literal["ok", "failed"]:
+        return "ok" if self.error is None else "failed"
+
+
+def offline(settings: Settings) -> Iterator[Check]:
+    """What can be told without asking anybody."""
+    yield _checked("policy", lambda: _policy(settings))
+    yield _checked("runbooks", lambda: _runbooks(settings))
+    yield _checked("data directory", lambda: _writable(settings.data_dir))
+    if settings.ledger.signing_key_path is not None:
+        path = settings.ledger.signing_key_path
+        yield _checked("signing key", lambda: load_key(path, settings.ledger.origin).verifier.vkey)
+
+
+def connecting(settings: Settings) -> Iterator[Check]:
+    """Who answers: the database and each gateway."""
+    yield _checked("database", lambda: asyncio.run(_database(settings)))
+    for gateway in settings.gateways:
+        yield _checked(f"gateway {gateway.name}", partial(_gateway, gateway))
+
+
+def _checked(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, look())
+    except WatchkeeperError as error:
+        return Check(name, error=error)
+
+
+def _policy(settings: Settings) -> str:
+    given = settings.policy
+    documents = policy_files.pack(given.pack) if given.dir is None else policy_files.load(given.dir)
+    policy = compile_policy(documents)
+    grants = sum(node.grants for node in policy.nodes)
+    return f"{grants} Grant(s), {len(policy.nodes) - grants} Limit(s), version {policy.version[:19]}"
+
+
+def _runbooks(settings: Settings) -> str:
+    given = settings.runbooks
+    catalog = load_catalog(given.dirs, shipped=given.shipped, overrides=given.overrides)
+    return ", ".join(runbook.name for runbook in catalog.runbooks) or "none"
+
+
+def _writable(directory: Path) -> str:
+    """The directory, or the nearest ancestor in which it can be made."""
+    at = directory.absolute()
+    while not at.exists():
+        at = at.parent
+    if not at.is_dir() or not os.access(at, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{directory} cannot be written",
+            place="data_dir",
+            cause=f"{at} is not a directory of this user",
+            next_step="choose another data_dir, or change the owner of that directory",
+        )
+    return str(directory)
+
+
+async def _database(settings: Settings) -> str:
+    if settings.database.url is None and not (settings.data_dir / "watchkeeper.db").exists():
+        return "SQLite, made at the first start"
+    store = Store(settings.database_url())
+    try:
+        found = await schema.current(store)
+        if found is None:
+            return "reachable, empty: the schema is made at the first start"
+        await schema.check(store)
+        return f"reachable, schema {found}"
+    except OSError as error:
+        raise StoreError(
+            f"the database does not answer: {error.strerror or type(error).__name__}",
+            place="database.url",
+            cause="host, port or name is wrong, or it is down",
+            next_step="watchkeeper config show",
+        ) from error
+    finally:
+        await store.close()
+
+
+def _gateway(gateway: GatewaySettings) -> str:
+    """One read that needs the admin key."""
+    headers = {"Authorization": f"Bearer {gateway.admin_key.get_secret_value()}"}
+    try:
+        reply = httpx.get(f"{gateway.base_url}/model/info", headers=headers, timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise UnavailableError(
+            f"{gateway.base_url} does not answer ({type(error).__name__})",
+            cause="it is down, or base_url is wrong",
+            next_step="curl it from this machine",
+        ) from error
+    if reply.status_code in (401, 403):
+        raise ConfigError(
+            f"{gateway.base_url} refuses the admin key (HTTP {reply.status_code})",
+            cause="admin_key is another gateway's, or was changed",
+            next_step=f"give the gateway's master key as gateways[].admin_key_file of {gateway.name}",
+        )
+    if reply.is_error:
+        raise UnavailableError(
+            f"{gateway.base_url} answers HTTP {reply.status_code}",
+            cause="it is not a LiteLLM gateway, or it is not well",
+            next_step="curl it from this machine",
+        )
+    return "answers, and takes the admin key"

@@ -1,0 +1,116 @@
+"""config check, show, reference, migrate."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from watchkeeper.cli import out
+from watchkeeper.cli.context import Json
+from watchkeeper.core.errors import WatchkeeperError
+
+if TYPE_CHECKING:
+    from watchkeeper.cli.checks import Check
+    from watchkeeper.daemon.settings import Settings
+
+app = typer.Typer(help="The settings: one YAML file and WATCHKEEPER_* variables.", no_args_is_help=True)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", envvar="WATCHKEEPER_CONFIG", help="The settings file; the environment alone if none."
+    ),
+]
+
+
+@app.command()
+def check(
+    config: ConfigFile = None,
+    connect: Annotated[bool, typer.Option("--connect", help="Ask the database and the gateways too.")] = False,
+    json: Json = False,
+) -> None:
+    """Validate the settings and all they name. Changes nothing."""
+    from watchkeeper.cli import checks
+
+    settings = _load(config)
+    found = [*checks.offline(settings), *(checks.connecting(settings) if connect else ())]
+    if json:
+        out.as_json({"settings_digest": settings.digest(), "checks": [_as_json(each) for each in found]})
+    else:
+        for each in found:
+            _show(each)
+        if not connect:
+            out.say("the database and the gateways were not asked: give --connect", "dim")
+    first: WatchkeeperError | None = next((each.error for each in found if each.error is not None), None)
+    if first is not None:
+        raise typer.Exit(first.exit_code)
+
+
+@app.command()
+def show(config: ConfigFile = None, json: Json = False) -> None:
+    """The settings in effect, defaults and all. Secrets are masked."""
+    import yaml
+
+    settings = _load(config).model_dump(mode="json")
+    if json:
+        out.as_json(settings)
+        return
+    out.say(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=out.WIDTH))
+
+
+@app.command()
+def reference(json: Json = False) -> None:
+    """Every setting with its type, default and meaning, in Markdown."""
+    from watchkeeper.cli import reference
+
+    if json:
+        out.as_json([vars(setting) for setting in reference.settings()])
+        return
+    print(reference.markdown(), end="")
+
+
+@app.command()
+def migrate(config: ConfigFile = None, json: Json = False) -> None:
+    """Bring the database to the schema of this version, as `serve` does at start."""
+    import asyncio
+
+    from watchkeeper.store import schema
+    from watchkeeper.store.engine import Store
+
+    settings = _load(config)
+
+    async def upgrade() -> str | None:
+        store = Store(settings.database_url())
+        try:
+            await schema.upgrade(store)
+            return await schema.current(store)
+        finally:
+            await store.close()
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    revision = asyncio.run(upgrade())
+    if json:
+        out.as_json({"schema": revision})
+        return
+    out.say(f"the database is at schema {revision}")
+
+
+def _load(path: Path | None) -> Settings:
+    from watchkeeper.daemon.settings import load
+
+    return load(path, os.environ)
+
+
+def _as_json(check: Check) -> dict[str, str]:
+    why = {} if check.error is None else {"code": check.error.code, "error": check.error.diagnostics()}
+    return {"name": check.name, "state": check.state, "detail": check.detail, **why}
+
+
+def _show(check: Check) -> None:
+    if check.error is None:
+        out.say(f"ok      {check.name}: {check.detail}", "green")
+    else:
+        out.say(f"failed  {check.name}: {out.plain(check.error.diagnostics())}", "red")

@@ -1,0 +1,122 @@
+"""Every setting, drawn from the models themselves, so that docs/settings.md cannot say anything else."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from watchkeeper.daemon.settings import PREFIX, SECRETS, Settings
+
+HEAD = """# Settings
+
+One YAML file (`--config`, or `WATCHKEEPER_CONFIG`), overridden by variables: `a.b` is `WATCHKEEPER_A__B`, an item of
+a list is counted from 0 (`WATCHKEEPER_GATEWAYS__0__NAME`). A secret may be given as a file: `admin_key_file: PATH`
+instead of `admin_key`. An unknown key is an error. This page is made by `watchkeeper config reference`.
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    variable: str
+    type: str
+    default: str
+    meaning: str
+
+
+def settings() -> list[Setting]:
+    return list(_settings(Settings, ""))
+
+
+def markdown() -> str:
+    rows = [
+        f"| `{each.name}` | {_cell(each.type)} | {_cell(each.default)} | {_cell(each.meaning)} |" for each in settings()
+    ]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
+    meanings = _meanings(model)
+    for name, field in model.model_fields.items():
+        path = prefix + name
+        inner, many = _inner(field.annotation)
+        if inner is not None:
+            yield from _settings(inner, path + {"one": ".", "list": "[].", "map": ".NAME."}[many])
+            continue
+        secret = name in SECRETS and SecretStr in (field.annotation, *get_args(field.annotation))
+        variable = PREFIX + path.upper().replace("[]", "__0").replace(".", "__")
+        yield Setting(
+            name=path,
+            variable=variable,
+            type=_type(field.annotation) + (" (also as `_file`)" if secret else ""),
+            default="required" if field.is_required() else _default(field),
+            meaning=" ".join(meanings.get(name, "").split()),
+        )
+
+
+def _inner(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+    """The model that a setting holds: once, in a list, or by name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, "one"
+    origin, many = get_origin(annotation), "one"
+    if origin in (tuple, list):
+        many = "list"
+    elif origin is dict:
+        many = "map"
+    for argument in get_args(annotation):
+        if isinstance(argument, type) and issubclass(argument, BaseModel):
+            return argument, many
+    return None, many
+
+
+def _type(annotation: Any) -> str:
+    if annotation is SecretStr:
+        return "secret"
+    arguments = [_type(each) for each in get_args(annotation) if each not in (type(None), ...)]
+    origin = get_origin(annotation)
+    if origin is tuple:
+        return f"list of {arguments[0]}"
+    if origin is dict:
+        return f"map of {arguments[0]} to {arguments[1]}"
+    if arguments:
+        return " or ".join(arguments)
+    return str(getattr(annotation, "__name__", annotation)).lower()
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ((), {}, ""):
+        return ""
+    if isinstance(value, tuple):
+        return "`" + ", ".join(map(str, value)) + "`"
+    return f"`{value}`"
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """The texts under the fields, from the source: pydantic keeps them only where it is asked to."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not issubclass(each, BaseModel) or each is BaseModel:
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(tree, ast.ClassDef)
+        for field, text in zip(tree.body, tree.body[1:], strict=False):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found[field.target.id] = str(text.value.value)
+    return found

@@ -1,0 +1,162 @@
+"""One exchange and its end: what each status and each broken reply means for a read and for a write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from watchkeeper.adapters.http import MAX_REPLY_BYTES, MAX_RETRY_AFTER_S, HttpError, HttpTarget, WriteCall
+from watchkeeper.adapters.kit import CLAIM, INCIDENT, KitSink
+from watchkeeper.adapters.recorder import CallRecorder, Reply, under
+from watchkeeper.core.clock import ManualClock
+from watchkeeper.core.errors import AdapterError
+from watchkeeper.ledger.redaction import Redactor
+
+KEY = "sk-the-key-of-the-http-tests"
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+@asynccontextmanager
+async def target(answer: Answer, clock: ManualClock | None = None) -> AsyncIterator[HttpTarget]:
+    clock = clock or ManualClock()
+    made = HttpTarget(
+        "litellm:main",
+        "http://gateway.test",
+        SecretStr(KEY),
+        CallRecorder(KitSink(), Redactor(), clock),
+        clock,
+        reply_s=5.0,
+        jitter=lambda: 0.0,
+        transport=httpx.MockTransport(answer),
+    )
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def json_reply(status: int, **headers: str) -> Answer:
+    return lambda _: httpx.Response(status, json={"error": {"message": "x"}}, headers=headers)
+
+
+async def write(made: HttpTarget, clock: ManualClock | None = None) -> Reply:
+    deadline = (clock or ManualClock()).now() + timedelta(seconds=5)
+    with under(incident=INCIDENT, claim=CLAIM):
+        return await made.write(
+            WriteCall("key.update", "POST", "/key/update", {}), deadline, headers={}, sending=lambda: None
+        )
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable"),
+    [(400, False), (401, False), (403, False), (404, False), (409, False), (422, False), (307, False), (503, True)],
+)
+async def test_a_read_that_is_refused_says_what_to_do(status: int, retryable: bool) -> None:
+    async with target(json_reply(status)) as made:
+        with pytest.raises(HttpError) as raised:
+            await made.read("key.info", "/key/info")
+    assert raised.value.status == status
+    assert raised.value.retryable is retryable
+    assert raised.value.cause
+    assert raised.value.next_step
+    assert KEY not in raised.value.diagnostics()
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
+async def test_invariant_4_a_write_that_ends_in_5xx_is_unknown(status: int) -> None:
+    async with target(json_reply(status)) as made:
+        assert await write(made) == Reply(
+            "unknown", f"http_{status}", status, b'{"error":{"message":"x"}}', "application/json"
+        )
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+async def test_a_write_that_is_refused_was_not_done(status: int) -> None:
+    async with target(json_reply(status)) as made:
+        with pytest.raises(HttpError):
+            await write(made)
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b"<html>sign in</html>", "text/html"),
+        (b"<html>sign in</html>", "application/json"),
+        (b'{"key": "cut', "application/json"),
+        (b"{}", "text/plain"),
+        (b" " * (MAX_REPLY_BYTES + 1), "application/json"),
+    ],
+    ids=["html", "html-as-json", "cut", "wrong-type", "too-large"],
+)
+async def test_an_unreadable_answer(body: bytes, media_type: str) -> None:
+    async with target(lambda _: httpx.Response(200, content=body, headers={"content-type": media_type})) as made:
+        with pytest.raises(AdapterError) as raised:
+            await made.read("key.info", "/key/info")
+        assert raised.value.retryable
+        reply = await write(made)
+        assert (reply.result, reply.code) == ("unknown", "bad_reply")
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (httpx.ReadTimeout("x"), "unknown"),
+        (httpx.WriteError("x"), "unknown"),
+        (httpx.RemoteProtocolError("x"), "unknown"),
+        (httpx.ConnectError("x"), "not_sent"),
+        (httpx.ConnectTimeout("x"), "not_sent"),
+    ],
+)
+async def test_a_broken_connection(error: httpx.TransportError, result: str) -> None:
+    def broken(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    async with target(broken) as made:
+        if result == "not_sent":
+            with pytest.raises(AdapterError) as raised:
+                await write(made)
+            assert raised.value.retryable
+        else:
+            assert (await write(made)).result == result
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [("7", 7.0), ("soon", 5.0), ("99999", MAX_RETRY_AFTER_S), ("nan", 5.0), ("-3", 0.0), ("", 5.0)],
+)
+async def test_retry_after_is_bounded(header: str, wait: float) -> None:
+    async with target(json_reply(429, **{"retry-after": header})) as made:
+        with pytest.raises(HttpError) as raised:
+            await made.read("key.info", "/key/info")
+    assert raised.value.retryable
+    assert raised.value.retry_after_s == wait
+
+
+async def test_retry_after_may_be_a_date() -> None:
+    clock = ManualClock()
+    until = format_datetime(clock.now() + timedelta(seconds=40), usegmt=True)
+    async with target(json_reply(429, **{"retry-after": until}), clock) as made:
+        with pytest.raises(HttpError) as raised:
+            await made.read("key.info", "/key/info")
+        assert raised.value.retry_after_s == 40
+        with pytest.raises(AdapterError, match="asked us to wait"):
+            await made.read("key.info", "/key/info")
+
+
+async def test_the_credential_is_sent_and_not_shown() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["authorization"])
+        return httpx.Response(200, json={})
+
+    async with target(answer) as made:
+        assert await made.read("key.info", "/key/info") == {}
+        assert KEY not in repr(made) + repr(vars(made))
+    assert seen == [f"Bearer {KEY}"]
