@@ -7,6 +7,7 @@ What a remedy in force explains joins that remedy's incident and starts nothing 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import structlog
 
@@ -17,7 +18,7 @@ from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Notice
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import Draft, EntryType
-from watchkeeper.core.ids import IncidentId
+from watchkeeper.core.ids import IncidentId, RemedyId
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.core.subjects import Subject, SubjectKind
 from watchkeeper.ledger.append import Ledger
@@ -56,6 +57,7 @@ class Sentry:
         self._store, self._ledger, self._signals, self._detectors = store, ledger, signals, detectors
         self._incidents, self._remedies, self._clock, self._opened = incidents, remedies, clock, opened
         self._told_blind: set[str] = set()
+        self._marked: dict[RemedyId, Remedy] = {}
 
     async def round(self) -> int:
         """One evaluation; returns how many findings were new."""
@@ -127,10 +129,17 @@ class Sentry:
 
     async def _mark_remedies(self) -> None:
         """Samples under a remedy do not teach the baseline."""
-        for remedy in await self._remedies.in_force():
-            subject = subject_of(remedy)
-            if subject is not None:
-                self._signals.under_remedy(subject, remedy.since, remedy.expires)
+        held = {remedy.id: remedy for remedy in await self._remedies.in_force()}
+        for remedy in held.values():
+            self._mark(remedy, remedy.expires)
+        for gone in self._marked.keys() - held.keys():
+            self._mark(self._marked[gone], self._clock.now())
+        self._marked = held
+
+    def _mark(self, remedy: Remedy, until: datetime) -> None:
+        subject = subject_of(remedy)
+        if subject is not None:
+            self._signals.under_remedy(subject, remedy.since, until)
 
     async def _tell_evictions(self) -> None:
         evictions = self._signals.evictions()

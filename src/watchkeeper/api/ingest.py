@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import json
 
 from fastapi import APIRouter, Request, Response
@@ -38,7 +40,8 @@ class Received(Contract):
 @router.post("/v1/traces")
 async def traces(request: Request, wired: Wired, caller: Ingester) -> Response:
     """OTLP/HTTP traces: protobuf or JSON, gzip or plain."""
-    decoded = otlp.decode_traces(await _body(request), *_encoding(request))
+    # decoding is pure and may take a second for a full body: not on the loop that serves everybody
+    decoded = await asyncio.to_thread(otlp.decode_traces, await _body(request), *_encoding(request))
     await wired.intake.accept("otlp", decoded.signals)
     if not decoded.rejected:
         return _otlp_reply(request, ExportTraceServiceResponse(), {})
@@ -51,7 +54,7 @@ async def traces(request: Request, wired: Wired, caller: Ingester) -> Response:
 @router.post("/v1/metrics")
 async def metrics(request: Request, wired: Wired, caller: Ingester) -> Response:
     """OTLP/HTTP metrics: protobuf or JSON, gzip or plain."""
-    decoded = otlp.decode_metrics(await _body(request), *_encoding(request))
+    decoded = await asyncio.to_thread(otlp.decode_metrics, await _body(request), *_encoding(request))
     await wired.intake.accept("otlp", decoded.signals)
     if not decoded.rejected:
         return _otlp_reply(request, ExportMetricsServiceResponse(), {})

@@ -100,7 +100,7 @@ def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
     ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
     evidence = Evidence(store, Redactor((*secrets_of(settings), home.local_token())), clock)
     signer = _signer(settings, home)
-    versions = PolicyVersions(store, ledger, clock)
+    versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     health = Health(clock)
     bus: Bus = MemoryBus(clock)

@@ -25,7 +25,7 @@ from watchkeeper.signals.prometheus import PrometheusConfig
 from watchkeeper.signals.state import StateConfig
 
 PREFIX = "WATCHKEEPER_"
-SECRETS = ("admin_key", "url", "bearer", "token", "signing_key")
+SECRETS = ("admin_key", "url", "bearer")
 
 
 class DatabaseSettings(Contract):

@@ -149,7 +149,7 @@ async def _not_stopped(tx: AsyncConnection, request: ClaimRequest) -> None:
             f"{scope} was stopped" + ("" if reason == Refusal.STOPPED else " since the decision was made"),
             Refusal(reason),
             cause="a person took the authority away",
-            next_step="watchkeeper stop --list",
+            next_step="watchkeeper status",
         )
 
 

@@ -78,7 +78,7 @@ class Epochs:
         """Lifts a stop; only a person may."""
         _checked(scope)
         if by.kind is not PrincipalKind.PERSON:
-            raise ForbiddenError("only a person may lift a stop", next_step=f"watchkeeper stop --lift {scope}")
+            raise ForbiddenError("only a person may lift a stop", next_step=f"watchkeeper resume {scope}")
         _must_operate(by, "resume")
         async with self._store.write(Priority.STOP) as tx:
             await self._store.gate_exclusive(tx)

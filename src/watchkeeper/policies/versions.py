@@ -47,9 +47,9 @@ class Activation(Contract):
 
 
 class PolicyVersions:
-    def __init__(self, store: Store, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, store: Store, ledger: Ledger, clock: Clock, evidence: Evidence | None = None) -> None:
         self._store, self._ledger, self._clock = store, ledger, clock
-        self._evidence = Evidence(store)
+        self._evidence = evidence or Evidence(store, clock=clock)
         self._cached: Policy | None = None
 
     async def activate(self, documents: PolicySet, by: Principal, reason: str = "") -> str:

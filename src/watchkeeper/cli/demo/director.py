@@ -42,7 +42,8 @@ def run(*, shadow: bool, seed: int, wait_s: float, keep: Path | None) -> int:
             stage.operator.post("/v1/policies", {"pack": "demo", "reason": reason})
         timeline.say(Said("watching", "learning what is normal for each key, model and agent", "dim"))
         _until(timeline, stage, WARM_UP_S, lambda: False)
-        for number, act in enumerate(ACTS, start=1):
+        # in shadow nothing is healed, so what hides the others comes last
+        for number, act in enumerate(reversed(ACTS) if shadow else ACTS, start=1):
             timeline.heading(f"{number}. {act.title}")
             timeline.say(Said("BREAKS", act.breaks, "bold red"))
             act.start(stage)
@@ -107,8 +108,10 @@ def _finish(console: Console, stage: Stage, timeline: Timeline, shadow: bool, di
     courses = [(act, timeline.course(act.mode)) for act in ACTS]
     timeline.heading("What became of it")
     table = Table(box=None, pad_edge=False, width=console.width)
-    for column in ("incident", "fault", "by us", "ended"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("incident", no_wrap=True, min_width=32)
+    table.add_column("fault", no_wrap=True, min_width=21)
+    table.add_column("by us", no_wrap=True)
+    table.add_column("ended", overflow="fold")
     for act, course in courses:
         ours = course is not None and course.recovered
         ended = "not seen" if course is None else course.resolution or course.escalation or "still held"

@@ -54,6 +54,7 @@ class SignalState:
         self._homes = {key: entry.scope for entry in reversed(topology.services) for key in entry.keys}
         self._lateness_us = seconds_us(config.lateness_s)
         self._sweep_us = max(1, self._lateness_us // 4)
+        self._gateway_models: set[str] = set()
         self._now_us = self._heard_us = 0
 
     # taking in
@@ -93,6 +94,8 @@ class SignalState:
             if not (span.agent and span.key):
                 self._runs.depend(span.run_id, call_key)
             outer = self._traces.encloses(name)
+            if span.requested_model in self._gateway_models:
+                span = span.model_copy(update={"provider": ""})
             self._calls.report(call_key, (span.source, span.id), view_of_span(span), outer)
 
     def _put(self, merged: Merged, sign: int) -> None:
@@ -137,8 +140,12 @@ class SignalState:
         self._levels.prune(history)
 
     def learn(self, edges: Iterable[Edge]) -> None:
-        """Takes links from an inventory."""
-        self._links.learn(edges)
+        """Takes links from an inventory. Of a model group with known deployments the gateway reports every call, so
+        a span's word on the provider (the protocol that it speaks, mostly) is not counted beside it."""
+        known = tuple(edges)
+        self._links.learn(known)
+        pair = (SubjectKind.MODEL, SubjectKind.DEPLOYMENT)
+        self._gateway_models |= {edge.source.id for edge in known if (edge.source.kind, edge.target.kind) == pair}
 
     def under_remedy(self, subject: Subject, since: datetime, until: datetime | None) -> None:
         """Marks the time in which our remedy changed the subject; None: it still does. Told again, it replaces."""

@@ -1,0 +1,1 @@
+"""Benchmarks: each module prints its figures, measured in its own run. Nothing here is shipped."""
