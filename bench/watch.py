@@ -72,7 +72,7 @@ def loop_of(world: World) -> Trouble:
         by_run: dict[str, list[datetime]] = {}
         for row in world.rows(since):
             by_run.setdefault(row["session_id"], []).append(worlds.started(row))
-        longest = sorted(max(by_run.values(), key=len, default=[]))
+        longest = sorted(sorted(by_run.values(), key=len)[-1]) if by_run else []
         return longest[MAX_REPEATS - 1] if len(longest) >= MAX_REPEATS else None
 
     return Trouble(world.loop, world.throttled, met)

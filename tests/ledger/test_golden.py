@@ -51,7 +51,7 @@ def test_the_golden_log_verifies() -> None:
     vkey, anchor = (LOG / VKEY).read_text().strip(), (LOG / CHECKPOINT).read_text()
     report = verify_export(LOG, vkey, anchor)
     assert (report.ok, report.size, report.checkpoints, report.rollback) == (True, 260, 13, "excluded")
-    assert report.root == "iifi9XIVHUPKokGOJqSLo+wsvgRw4dKytXsbIP+lTtU="
+    assert report.root == "jF3yQDCzc2OYMrmaQPPqqdylunNjV6AqJnvyLt2k+Kg="
 
 
 def test_the_golden_log_replays() -> None:

@@ -28,7 +28,7 @@ EDGES: dict[str, tuple[str, ...]] = {
     "propose": ("decide", "escalate"),
     "decide": ("execute", "approve", "escalate"),
     "approve": ("approve", "execute", "escalate"),
-    "execute": ("verify", "undo", "escalate", "close", "diagnose", "wait"),
+    "execute": ("verify", "undo", "escalate", "close", "diagnose", "hold", "wait"),
     "verify": ("verify", "wait", "hold", "undo"),
     "hold": ("wait", "release", "undo", "close"),
     "release": ("wait", "close", "decide", "escalate"),

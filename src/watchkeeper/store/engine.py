@@ -26,6 +26,10 @@ GATE = 0x57_4B_01
 """The advisory lock that claims share and stops take alone (PostgreSQL)."""
 
 
+IDLE_MS = 2000
+"""How long a process frozen inside a write may hold up a stop (PostgreSQL); a busy one must not reach it."""
+
+
 class Priority(IntEnum):
     STOP = 0
     CLAIM = 1
@@ -76,12 +80,14 @@ class Store:
                 next_step="use sqlite+aiosqlite:///PATH or postgresql+psycopg://HOST/NAME",
             )
         self.is_sqlite = backend == "sqlite"
+        self.commits = 0
+        """Writes that this store committed. On SQLite nobody else writes: unchanged, there is nothing new to read."""
         self._turnstile = _Turnstile()
         self._writer, self._reader = self._engines()
 
     def _engines(self) -> tuple[AsyncEngine, AsyncEngine]:
         if not self.is_sqlite:
-            options = "-c idle_in_transaction_session_timeout=300 -c lock_timeout=10000"
+            options = f"-c idle_in_transaction_session_timeout={IDLE_MS} -c lock_timeout=10000"
             engine = create_async_engine(
                 self.url, pool_size=10, max_overflow=10, pool_pre_ping=True, connect_args={"options": options}
             )
@@ -101,6 +107,7 @@ class Store:
             with _store_errors():
                 async with self._writer.begin() as tx:
                     yield tx
+                self.commits += 1
         finally:
             if self.is_sqlite:
                 self._turnstile.release()

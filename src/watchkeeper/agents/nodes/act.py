@@ -49,7 +49,8 @@ async def execute(watch: Watcher, state: WatchState) -> WatchState:
 
 def _refused(watch: Watcher, state: WatchState, refused: RefusedError) -> WatchState:
     if refused.reason == Refusal.MOOT:
-        return {"next": "close", "reason": "moot"}
+        # on a relapse the rest of the remedy is still in force: it is held and given back, not forgotten
+        return {"next": "hold"} if state.get("cycle", 0) else {"next": "close", "reason": "moot"}
     attempt = state.get("attempt", 0) + 1
     if refused.reason in STALE and attempt < watch.crew.timing.max_attempts and not state.get("cycle", 0):
         return {"next": "diagnose", "attempt": attempt}
@@ -81,6 +82,8 @@ async def _changes(watch: Watcher, plan: Plan) -> dict[int, Change]:
 
 async def _hold_remedies(watch: Watcher, state: WatchState, plan: Plan, done: Done) -> None:
     """Every effect that succeeded is in force from now on; recorded once, with the phase's outcome."""
+    cap_s = (await watch.decided(state)).record.decision.remedy_ttl_s
+    ttl_s = plan.remedy_ttl_s if cap_s is None else min(plan.remedy_ttl_s, cap_s)
 
     async def look() -> Done:
         return done
@@ -97,12 +100,12 @@ async def _hold_remedies(watch: Watcher, state: WatchState, plan: Plan, done: Do
                 await watch.crew.remedies.update(tx, old.model_copy(update=again), reason="relapse")
             else:
                 relapses = 0 if old is None else old.relapses + 1
-                await watch.crew.remedies.record(tx, _remedy(watch, plan, step, outcome, relapses))
+                await watch.crew.remedies.record(tx, _remedy(watch, plan, step, outcome, relapses, ttl_s))
 
     await watch.steps.once(key("execute", state), Done, look, write)
 
 
-def _remedy(watch: Watcher, plan: Plan, step: int, outcome: EffectOutcome, relapses: int) -> Remedy:
+def _remedy(watch: Watcher, plan: Plan, step: int, outcome: EffectOutcome, relapses: int, ttl_s: float) -> Remedy:
     return Remedy(
         id=RemedyId(new_id("rem", watch.crew.now())),
         incident=watch.incident,
@@ -111,7 +114,7 @@ def _remedy(watch: Watcher, plan: Plan, step: int, outcome: EffectOutcome, relap
         holder=plan.remediator,
         change=plan.changes[step],
         since=outcome.at,
-        expires=outcome.at + timedelta(seconds=plan.remedy_ttl_s),
+        expires=outcome.at + timedelta(seconds=ttl_s),
         status=RemedyStatus.IN_FORCE,
         relapses=relapses,
     )

@@ -58,9 +58,13 @@ def _notice(incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed
 
 
 async def watch_on(watch: Watcher, state: WatchState) -> WatchState:
-    """A person has it. It closes by itself only when the trouble is gone and nothing of ours is in force."""
-    if not await watch.held() and await watch.crew.all_gone(watch.incident):
+    """A person has it. It closes by itself only when the trouble is gone and nothing of ours is in force; what is
+    still in force at the end of its time is put back."""
+    held = await watch.held()
+    if not held and await watch.crew.all_gone(watch.incident):
         return {"next": "close", "reason": state.get("reason", "cleared")}
+    if any(remedy.expires <= watch.crew.now() for remedy in held):
+        return {**watch.wait(watch.crew.timing.recheck_s, "undo"), "reason": "remedy_expired"}
     return watch.wait(watch.crew.timing.recheck_s, "watch")
 
 

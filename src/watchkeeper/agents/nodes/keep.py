@@ -32,10 +32,13 @@ async def hold(watch: Watcher, state: WatchState) -> WatchState:
     if plan.release is None:
         return {"next": "close", "reason": "recovered"}
     relapses = state.get("relapses", 0)
+    ends = min((remedy.expires for remedy in await watch.held()), default=None)
+    if ends is not None and watch.crew.now() >= ends:
+        return {"next": "release", "given": 0}
     if relapses and relapses >= plan.release.max_relapses:
         return {"next": "escalate", "reason": "relapsed_too_often"}
     due = started.at + timedelta(seconds=plan.release.hold_s * 2**relapses)
-    now = watch.crew.now()
+    now, due = watch.crew.now(), due if ends is None else min(due, ends)
     if now < due:
         return watch.wait_until(min(due, now + timedelta(seconds=watch.crew.timing.recheck_s)), "hold")
     return {"next": "release", "given": 0}

@@ -124,7 +124,8 @@ def _finish(console: Console, stage: Stage, timeline: Timeline, shadow: bool, di
     console.print(f"writes in the gateway's own journal that are ours: {len(writes)}")
     recovered = all(course is not None and course.recovered for _, course in courses)
     if shadow:
-        console.print("[yellow]Shadow:[/] nothing was granted, nothing was touched, all three faults are still there.")
+        console.print("[yellow]Shadow:[/] nothing was granted and nothing was touched. Still broken:")
+        console.print("  " + ", ".join(stage.faults()))
     _next_steps(console, directory, courses)
     return 0 if recovered and report["ok"] and not shadow else 1
 

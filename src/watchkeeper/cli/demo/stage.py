@@ -42,6 +42,13 @@ class Stage:
         body = {"fault": fault, "agent": agent}
         self.http.post(f"{self.lab['control_url']}/_lab/callers", json=body).raise_for_status()
 
+    def faults(self) -> list[str]:
+        """What is still broken, by the lab's own word."""
+        callers = self.http.get(f"{self.lab['control_url']}/_lab/callers").json()["agents"]
+        providers = [self.http.get(f"{provider['url']}/_ctl").json() for provider in self.lab["providers"]]
+        found = [f"{agent['name']}: {agent['fault']}" for agent in callers if agent["fault"] != "none"]
+        return found + [f"{each['name']}: {each['mode']}" for each in providers if each["mode"] != "ok"]
+
     def journal(self) -> list[dict[str, Any]]:
         """The gateway's own journal of admin writes: what was really done to it."""
         reply = self.http.get(f"{self.lab['gateway_url']}/_lab/journal")
