@@ -51,17 +51,12 @@ class Sequencer:
         self._turn = asyncio.Lock()
         self._lease: Lease | None = None
         self._signed: Checkpoint | None = None
-        self._nothing_at = -1
 
     async def run_once(self) -> int:
         """Sequences one batch; returns how many entries got their index. 0: nothing waits, or another process holds
         the lease. Raises LedgerError when the log or the clock cannot be trusted: acting must stop (invariant 11)."""
-        commits = self._store.commits
-        if self._store.is_sqlite and commits == self._nothing_at:
-            return 0
         async with self._store.read() as tx:
             if (await tx.execute(select(ledger_pending.c.id).limit(1))).one_or_none() is None:
-                self._nothing_at = commits
                 return 0
         async with self._turn:
             return await self._batch()

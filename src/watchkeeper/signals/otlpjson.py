@@ -99,12 +99,12 @@ def _integer(value: JsonValue, place: str) -> int:
 def _double(value: JsonValue, place: str) -> float:
     if isinstance(value, str) and value in _DOUBLES:
         return _DOUBLES[value]
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise _bad(place, "must be a number")
     try:
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
-            return float(value)
-    except (ValueError, OverflowError):
-        pass
-    raise _bad(place, "must be a number")
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        raise _bad(place, "must be a number") from error
 
 
 def _bool(value: JsonValue, place: str) -> bool:

@@ -80,8 +80,6 @@ class Store:
                 next_step="use sqlite+aiosqlite:///PATH or postgresql+psycopg://HOST/NAME",
             )
         self.is_sqlite = backend == "sqlite"
-        self.commits = 0
-        """Writes that this store committed. On SQLite nobody else writes: unchanged, there is nothing new to read."""
         self._turnstile = _Turnstile()
         self._writer, self._reader = self._engines()
 
@@ -107,7 +105,6 @@ class Store:
             with _store_errors():
                 async with self._writer.begin() as tx:
                     yield tx
-                self.commits += 1
         finally:
             if self.is_sqlite:
                 self._turnstile.release()

@@ -51,6 +51,10 @@ def _refused(watch: Watcher, state: WatchState, refused: RefusedError) -> WatchS
     if refused.reason == Refusal.MOOT:
         # on a relapse the rest of the remedy is still in force: it is held and given back, not forgotten
         return {"next": "hold"} if state.get("cycle", 0) else {"next": "close", "reason": "moot"}
+    tries = state.get("extra", 0) + 1
+    if refused.reason == Refusal.BREACH_UNKNOWN and tries <= watch.crew.timing.reconcile_tries:
+        # After a restart, or when a source is late, what we act on is read again before a person is called.
+        return {**watch.wait(watch.crew.timing.reconcile_s, "execute"), "extra": tries}
     attempt = state.get("attempt", 0) + 1
     if refused.reason in STALE and attempt < watch.crew.timing.max_attempts and not state.get("cycle", 0):
         return {"next": "diagnose", "attempt": attempt}

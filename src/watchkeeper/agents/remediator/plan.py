@@ -23,11 +23,14 @@ from watchkeeper.core.errors import AdapterError, RefusedError
 from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import IncidentId, PlanId, new_id
 from watchkeeper.core.plans import Basis, Plan
-from watchkeeper.core.subjects import Scope
+from watchkeeper.core.subjects import Scope, SubjectKind
 from watchkeeper.runbooks.loader import Catalog
 from watchkeeper.runbooks.resolve import NotApplicable, Proposal, candidates, resolve
 
 log = structlog.get_logger(__name__)
+
+MAX_KEYS = 16
+"""Keys whose state is read from the gateway for one plan."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Planner:
             return Proposed(plan=None, refused=("no_runbook_fits",))
         try:
             with under(incident=incident):
-                worlds = await self.world.facts()
+                worlds = await self.world.facts(_keys(diagnosis, findings))
         except AdapterError as error:
             log.warning("inventory_not_read", what=error.what)
             return Proposed(plan=None, refused=("gateway_unreachable",))
@@ -99,6 +102,16 @@ class Planner:
             release=found.release,
             remedy_ttl_s=found.remedy_ttl_s,
         )
+
+
+def _keys(diagnosis: Diagnosis, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The gateway keys that a cause is, or that an edge from it leads to; nearest first, bounded."""
+    edges = [edge for cause in diagnosis.causes for edge in cause.path]
+    edges += [edge for finding in findings for edge in finding.edges]
+    subjects = [cause.subject for cause in diagnosis.causes]
+    subjects += [end for edge in edges for end in (edge.source, edge.target)]
+    named = (subject.id for subject in subjects if subject.kind is SubjectKind.KEY)
+    return tuple(dict.fromkeys(named))[:MAX_KEYS]
 
 
 def _basis(found: Proposal, findings: Sequence[Finding], now: datetime, bucket_s: float) -> Basis:

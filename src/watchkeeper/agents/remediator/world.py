@@ -48,16 +48,16 @@ class World:
     def bucket_s(self) -> float:
         return self._signals.config.bucket_s
 
-    async def facts(self) -> tuple[ResolveFacts, ...]:
-        """One set of facts a managed gateway. Raises AdapterError when the gateway does not answer."""
-        return tuple([await self._of(gateway) for gateway in self._gateways])
+    async def facts(self, keys: tuple[str, ...]) -> tuple[ResolveFacts, ...]:
+        """One set of facts a managed gateway, with these keys of it: those that the trouble leads to. Raises
+        AdapterError when the gateway does not answer."""
+        return tuple([await self._of(gateway, keys) for gateway in self._gateways])
 
-    async def _of(self, gateway: GatewayFacts) -> ResolveFacts:
+    async def _of(self, gateway: GatewayFacts, keys: tuple[str, ...]) -> ResolveFacts:
         adapter = self._adapters.get(gateway.adapter)
         inventory = await adapter.inventory() if isinstance(adapter, LiteLLMAdapter) else None
         if inventory is None:
             return ResolveFacts(adapter=gateway.adapter)
-        keys = [subject.id for subject in self._signals.subjects(SubjectKind.KEY)]
         return ResolveFacts(
             adapter=gateway.adapter,
             baselines=tuple(fact for key in keys for fact in self.baselines(Subject(kind=SubjectKind.KEY, id=key))),

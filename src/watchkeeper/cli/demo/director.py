@@ -133,8 +133,9 @@ def _finish(console: Console, stage: Stage, timeline: Timeline, shadow: bool, di
 def _next_steps(console: Console, directory: Path, courses: list[tuple[Act, Course | None]]) -> None:
     first = next((course.incident for _, course in courses if course is not None), "INCIDENT")
     console.print("\nWhat to type next (the demo's data is kept):", style="bold")
-    prefix = f"watchkeeper --data-dir {directory / 'data'}"
-    console.print(f"  watchkeeper serve --config {directory / 'watchkeeper.yaml'} &", soft_wrap=True)
+    program = sys.argv[0] if Path(sys.argv[0]).name == "watchkeeper" else "watchkeeper"
+    prefix = f"{program} --data-dir {directory / 'data'}"
+    console.print(f"  {program} serve --config {directory / 'watchkeeper.yaml'} &", soft_wrap=True)
     console.print(f"  {prefix} ledger show {first}", soft_wrap=True)
     console.print(f"  {prefix} ledger verify", soft_wrap=True)
     console.print(f"  {prefix} ledger replay", soft_wrap=True)
