@@ -73,13 +73,13 @@ def crash(watch: Watch, route: str, kills: tuple[str, ...], mode: str = "500") -
     watch.provider("provider-a", mode)
     for kill in kills:
         watch.start(kill)
-        watch.until(lambda: _moved(watch, route) and not watch.running, what=f"kill at {kill}")
+        watch.until(lambda: moved(watch, route) and not watch.running, what=f"kill at {kill}")
     watch.start()
-    watch.until(lambda: _moved(watch, route) and _ended(watch), what="end of the incident")
+    watch.until(lambda: moved(watch, route) and ended(watch), what="end of the incident")
     return judge(watch, route, len(kills))
 
 
-def _moved(watch: Watch, route: str) -> bool:
+def moved(watch: Watch, route: str) -> bool:
     """The world's part of the route, done when its time has come; always True."""
     done = watch.effects()
     failed_over = any(entry.path.startswith("/model/dep-a") for entry in done)
@@ -103,7 +103,7 @@ def _answer(watch: Watch, answer: str) -> None:
         watch.provider("provider-a", "ok")
 
 
-def _ended(watch: Watch) -> bool:
+def ended(watch: Watch) -> bool:
     found = watch.incidents()
     return bool(found) and all(each["status"] == "closed" for each in found)
 

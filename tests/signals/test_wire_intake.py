@@ -79,4 +79,3 @@ async def test_a_full_inbox_is_not_a_blind_one(store: Store) -> None:
     with pytest.raises(UnavailableError):
         await intake.accept("test", [call("a"), call("b")])
     await bus.close()
-

@@ -24,8 +24,8 @@ from watchkeeper.lab.config import LabInfo
 from watchkeeper.lab.gateway.journal import JournalEntry, read_journal
 
 POLL_S = 0.05
-PACE = 2.0
-"""Of the lab's callers: some ten calls a second."""
+PACE = 3.0
+"""Of the lab's callers: some twenty calls a second."""
 GRANTS = ("fail-over-provider", "throttle-runaway-caller", "cap-token-spend")
 
 
@@ -244,7 +244,7 @@ def _lab_info(directory: Path) -> LabInfo:
 
 def settings(data: Path, lab: LabInfo) -> dict[str, Any]:
     """A team's settings, with windows of seconds where production has minutes."""
-    pace = {"window_s": 2, "horizons_s": [1.5, 2], "hold_s": 0.5, "watch_s": 1, "min_events": 1, "release_steps": [1]}
+    pace = {"window_s": 2, "horizons_s": [2, 3], "hold_s": 0.5, "watch_s": 1, "min_events": 1, "release_steps": [1]}
     return {
         "data_dir": str(data),
         "environment": "demo",
@@ -262,16 +262,16 @@ def settings(data: Path, lab: LabInfo) -> dict[str, Any]:
             {"name": "lab", "base_url": lab.gateway_url, "admin_key_file": str(lab.master_key_file), "poll_s": 0.3}
         ],
         "policy": {"pack": "demo"},
-        "state": {"bucket_s": 0.5, "step_s": 1, "lateness_s": 5, "horizon_s": 60, "history_s": 300},
+        "state": {"bucket_s": 1, "step_s": 1, "lateness_s": 5, "horizon_s": 60, "history_s": 300},
         "detect_every_s": 0.25,
-        "detectors": {"provider_outage": {"window_s": 3, "min_calls": 4}},
-        "runbooks": {"overrides": {name: pace for name in GRANTS}},
+        "detectors": {"provider_outage": {"window_s": 4, "min_calls": 6}},
+        "runbooks": {"overrides": {name: dict(pace) for name in GRANTS}},
         "timing": {
             "recheck_s": 0.4,
             "claim_s": 1.5,
             "grace_s": 0.5,
             "reconcile_s": 0.5,
-            "reconcile_tries": 2,
+            "reconcile_tries": 3,
             "inconclusive_extensions": 3,
         },
         "ledger": {"origin": "watchkeeper.chaos/log"},

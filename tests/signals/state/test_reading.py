@@ -84,6 +84,17 @@ def test_others_are_all_subjects_of_the_kind_but_one() -> None:
     assert (reading.value, reading.events, reading.status) == (0.75, 20, SliStatus.BREACHED)
 
 
+def test_invariant_12_a_key_that_our_own_remedy_holds_is_no_bystander() -> None:
+    limited = [call(f"l{n}", at(n), key="k2", error=ErrorClass.LIMITED) for n in range(30)]
+    served = [call(f"s{n}", at(n), key="k3") for n in range(30)]
+    state = state_of(*limited, *served)
+    others = sli(Measure.SUCCESS_RATIO, 0.9, over=SubjectSet.OTHERS, op=Comparison.AT_LEAST)
+    assert state.read(others, at(60)).status is SliStatus.BREACHED
+    state.under_remedy(subject(SubjectKind.KEY, "k2"), at(5), None)
+    reading = state.read(others, at(60))
+    assert (reading.status, reading.value, reading.events) == (SliStatus.MET, 1.0, 30)
+
+
 def test_too_few_calls_are_inconclusive_with_their_value_told() -> None:
     state = state_of(*(call(f"c{n}", at(n), error=ErrorClass.SERVER) for n in range(4)))
     reading = state.read(sli(Measure.PROVIDER_ERROR_RATIO, 0.1, min_events=5), at(60))

@@ -35,10 +35,9 @@ async def execute(watch: Watcher, state: WatchState) -> WatchState:
         return _refused(watch, state, refused)
     last = phase.done.effects[-1].effect
     if last is Effect.UNKNOWN:
-        tries = state.get("extra", 0) + 1
-        if tries > watch.crew.timing.reconcile_tries:
-            return {"next": "escalate", "reason": "effect_unknown"}
-        return {**watch.wait(watch.crew.timing.reconcile_s, "execute"), "extra": tries}
+        return _retry(watch, state) if _may_retry(watch, state) else {"next": "escalate", "reason": "effect_unknown"}
+    if phase.refused == Refusal.BREACH_UNKNOWN and _may_retry(watch, state):
+        return _retry(watch, state)
     await _hold_remedies(watch, state, plan, phase.done)
     if last is Effect.FAILED:
         return {"next": "undo", "reason": "effect_failed"}
@@ -51,14 +50,21 @@ def _refused(watch: Watcher, state: WatchState, refused: RefusedError) -> WatchS
     if refused.reason == Refusal.MOOT:
         # on a relapse the rest of the remedy is still in force: it is held and given back, not forgotten
         return {"next": "hold"} if state.get("cycle", 0) else {"next": "close", "reason": "moot"}
-    tries = state.get("extra", 0) + 1
-    if refused.reason == Refusal.BREACH_UNKNOWN and tries <= watch.crew.timing.reconcile_tries:
-        # After a restart, or when a source is late, what we act on is read again before a person is called.
-        return {**watch.wait(watch.crew.timing.reconcile_s, "execute"), "extra": tries}
+    if refused.reason == Refusal.BREACH_UNKNOWN and _may_retry(watch, state):
+        return _retry(watch, state)
     attempt = state.get("attempt", 0) + 1
     if refused.reason in STALE and attempt < watch.crew.timing.max_attempts and not state.get("cycle", 0):
         return {"next": "diagnose", "attempt": attempt}
     return {"next": "escalate", "reason": f"refused_{refused.reason}"}
+
+
+def _may_retry(watch: Watcher, state: WatchState) -> bool:
+    return state.get("extra", 0) < watch.crew.timing.reconcile_tries
+
+
+def _retry(watch: Watcher, state: WatchState) -> WatchState:
+    """Looks again soon, at an effect that is unknown, or at a breach that a restart or a late source left unread."""
+    return {**watch.wait(watch.crew.timing.reconcile_s, "execute"), "extra": state.get("extra", 0) + 1}
 
 
 def _cycle(state: WatchState) -> int:

@@ -1,7 +1,8 @@
 """hold and release: keep the remedy while the service is well, then give it back step by step.
 
-A relapse during release re-applies the whole plan, through a new decision, and doubles the hold; after
-`max_relapses` a person is called with the remedy still in force.
+A relapse is a missed service level while the detectors still see the trouble: a caller that is well again may be
+busier than the remedy would have let it be. It re-applies the whole plan, through a new decision, and doubles the hold;
+after `max_relapses` a person is called with the remedy still in force.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ async def release(watch: Watcher, state: WatchState) -> WatchState:
     terms, given = plan.release, state.get("given", 0)
     if terms is None:
         return {"next": "close", "reason": "recovered"}
-    if given and _breached(watch, plan):
+    if given and _breached(watch, plan) and not await watch.crew.all_gone(watch.incident):
         return await _relapse(watch, state)
     if given == len(terms.steps):
         return {"next": "close", "reason": "recovered"}

@@ -24,7 +24,7 @@ from watchkeeper.signals.state.instants import from_us, seconds_us, to_us
 from watchkeeper.signals.state.levels import FOREVER, Levels
 from watchkeeper.signals.state.links import Links
 from watchkeeper.signals.state.reading import judge
-from watchkeeper.signals.state.refs import ref_of, subject_of
+from watchkeeper.signals.state.refs import Ref, ref_of, subject_of
 from watchkeeper.signals.state.runs import Runs, RunView
 from watchkeeper.signals.state.snapshot import Cut, decode, encode
 from watchkeeper.signals.state.tally import PRIMARY, UNPLACED, Cell, StepSum, Tally, step_sum, tally_of
@@ -166,9 +166,15 @@ class SignalState:
         if sli.over is SubjectSet.ONE:
             subjects = [ref_of(sli.subject)]
         else:
-            subjects = [ref for ref in self._windows.known(sli.subject.kind) if ref[1] != sli.subject.id]
+            ours = self._changed_by_us(since_us, now_us)
+            known = self._windows.known(sli.subject.kind)
+            subjects = [ref for ref in known if ref[1] != sli.subject.id and ref not in ours]
         tally = tally_of(cell for ref in subjects for _, cell in self._windows.cells(ref, first, last))
         return judge(sli, tally, (now_us - first * bucket_us) / 1e6, now)
+
+    def _changed_by_us(self, since_us: int, now_us: int) -> set[Ref]:
+        """What a remedy held in that time: it is meant to be refused, so it is no bystander (invariant 12)."""
+        return {ref for ref, since, until in self._levels.remedies() if since <= now_us and until >= since_us}
 
     def subjects(self, kind: SubjectKind) -> tuple[Subject, ...]:
         """All subjects of a kind with calls in memory, by id."""
