@@ -33,7 +33,7 @@ from watchkeeper.lab.main import parse
 from watchkeeper.lab.main import run as run_lab
 from watchkeeper.policies.claims import Claims, Taken
 
-assert life, "imported for the nursery: `serve` imports it only when it runs"
+IMPORTED = (life.running,)  # for the nursery: `serve` itself imports it only when it runs
 Work = Callable[..., Awaitable[Any]]
 
 

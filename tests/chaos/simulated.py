@@ -16,7 +16,6 @@ from typing import Any
 
 from tests.testbed.labs import MASTER_KEY, LabGateway, open_gateway
 from tests.testbed.traffic import START, Caller, Traffic
-
 from watchkeeper.agents import graph
 from watchkeeper.agents.checkpoints import sqlite_checkpoints
 from watchkeeper.agents.incidents import Incident

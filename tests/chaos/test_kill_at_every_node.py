@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.chaos.crashes import crash, opened
 from tests.testbed.watch import Nursery
-
 from watchkeeper.agents.graph import EDGES
 
 ROUTES = {

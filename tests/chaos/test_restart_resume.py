@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.chaos.crashes import ended, judge, moved, opened
 from tests.testbed.watch import Nursery
 

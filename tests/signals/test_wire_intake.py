@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.signals.wire_samples import call
 
 from watchkeeper.bus.contract import BusLimits

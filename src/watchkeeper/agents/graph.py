@@ -30,7 +30,7 @@ EDGES: dict[str, tuple[str, ...]] = {
     "approve": ("approve", "execute", "escalate"),
     "execute": ("verify", "undo", "escalate", "close", "diagnose", "hold", "wait"),
     "verify": ("verify", "wait", "hold", "undo"),
-    "hold": ("wait", "release", "undo", "close"),
+    "hold": ("wait", "release", "undo", "escalate", "close"),
     "release": ("wait", "close", "decide", "escalate"),
     "undo": ("escalate", "wait"),
     "escalate": ("watch",),
