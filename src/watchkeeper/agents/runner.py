@@ -105,7 +105,11 @@ class Runner:
         elif before.interrupts:
             given = Command(resume="undo" if incident.request is Request.UNDO else "due")
         elif not before.next:
-            return None
+            raise WatchkeeperError(
+                f"the graph of {incident.id} has ended, the incident has not",
+                cause="a node named a successor that the graph does not have",
+                next_step=f"watchkeeper ledger show {incident.id}",
+            )
         await graph.ainvoke(given, config, durability="sync")
         after = await graph.aget_state(config)
         if not after.interrupts:

@@ -22,6 +22,8 @@ class WatchState(TypedDict, total=False):
     given: int
     """Release steps done in this cycle."""
     relapses: int
+    undos: int
+    """How often the undo was tried again because the target could not be asked."""
     reason: str
     """Why it was escalated, or how it was resolved."""
     wait_until: str

@@ -157,7 +157,7 @@ def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
         sources=sources,
         claims=claims,
         crew=crew,
-        reconciler=Reconciler(claims, incidents, executor, holder),
+        reconciler=Reconciler(store, claims, incidents, crew.remedies, executor, holder),
         http=http,
     )
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.adapters.change import partial
 from watchkeeper.agents.effects import effect_all
 from watchkeeper.agents.incidents import Request, Status
 from watchkeeper.agents.records import Done, Noted
+from watchkeeper.agents.remedies import new_remedy
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.actions import Change
 from watchkeeper.core.claims import EffectPhase
 from watchkeeper.core.errors import RefusedError
-from watchkeeper.core.ids import RemedyId, new_id
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.remedies import Remedy, RemedyStatus
 from watchkeeper.policies.claims import Refusal
 
+CHANGED = "changed"
+"""The adapter's word for a target that no longer holds our value: somebody else's now, so we touch nothing."""
 HELD = (RemedyStatus.IN_FORCE, RemedyStatus.RELEASING)
 STALE = (Refusal.EPOCH_MOVED, Refusal.POLICY_CHANGED, Refusal.BREACH_STALE, Refusal.APPROVAL_EXPIRED)
 """Refusals after which the plan is made anew: the world moved, authority did not say no."""
@@ -110,24 +110,10 @@ async def _hold_remedies(watch: Watcher, state: WatchState, plan: Plan, done: Do
                 await watch.crew.remedies.update(tx, old.model_copy(update=again), reason="relapse")
             else:
                 relapses = 0 if old is None else old.relapses + 1
-                await watch.crew.remedies.record(tx, _remedy(watch, plan, step, outcome, relapses, ttl_s))
+                made = new_remedy(plan, step, outcome.at, ttl_s, now=watch.crew.now(), relapses=relapses)
+                await watch.crew.remedies.record(tx, made)
 
     await watch.steps.once(key("execute", state), Done, look, write)
-
-
-def _remedy(watch: Watcher, plan: Plan, step: int, outcome: EffectOutcome, relapses: int, ttl_s: float) -> Remedy:
-    return Remedy(
-        id=RemedyId(new_id("rem", watch.crew.now())),
-        incident=watch.incident,
-        plan=plan.id,
-        step=step,
-        holder=plan.remediator,
-        change=plan.changes[step],
-        since=outcome.at,
-        expires=outcome.at + timedelta(seconds=ttl_s),
-        status=RemedyStatus.IN_FORCE,
-        relapses=relapses,
-    )
 
 
 async def undo(watch: Watcher, state: WatchState) -> WatchState:
@@ -138,8 +124,9 @@ async def undo(watch: Watcher, state: WatchState) -> WatchState:
         return {"next": "escalate", "reason": reason}
     plan = await watch.plan(state)
     changes = {remedy.step: partial(remedy.change, remedy.given_back, 1.0) for remedy in held}
+    undos = state.get("undos", 0)
     try:
-        phase = await effect_all(watch, state, plan, EffectPhase.UNDO, changes, _cycle(state))
+        phase = await effect_all(watch, state, plan, EffectPhase.UNDO, changes, undos)
     except RefusedError as refused:
         return {"next": "escalate", "reason": f"undo_{refused.reason}"}
     for remedy, outcome in zip(held, phase.done.effects, strict=False):
@@ -151,7 +138,21 @@ async def undo(watch: Watcher, state: WatchState) -> WatchState:
         if tries <= watch.crew.timing.reconcile_tries:
             return {**watch.wait(watch.crew.timing.reconcile_s, "undo"), "extra": tries, "reason": reason}
         return {"next": "escalate", "reason": "undo_unknown"}
+    if any(_not_done(outcome) for outcome in phase.done.effects):
+        if undos < _max_undos(plan):
+            return {**watch.wait(watch.crew.timing.recheck_s, "undo"), "undos": undos + 1, "reason": reason}
+        return {"next": "escalate", "reason": "undo_failed"}
     return {"next": "escalate", "reason": reason}
+
+
+def _not_done(outcome: EffectOutcome) -> bool:
+    """The target could not be asked, so it still holds our value: what is owed back stays owed."""
+    return outcome.effect is Effect.FAILED and outcome.code != CHANGED
+
+
+def _max_undos(plan: Plan) -> int:
+    """How often an undo may be tried again: what the claim's bounds allow."""
+    return (plan.release.max_relapses if plan.release else 0) + 1
 
 
 async def _take_request(watch: Watcher, state: WatchState) -> str:
@@ -171,7 +172,7 @@ async def _take_request(watch: Watcher, state: WatchState) -> str:
 
 
 async def _undone(watch: Watcher, remedy: Remedy, outcome: EffectOutcome) -> None:
-    if outcome.effect is Effect.UNKNOWN:
+    if outcome.effect is Effect.UNKNOWN or _not_done(outcome):
         return
     status = RemedyStatus.UNDONE if outcome.effect is Effect.SUCCEEDED else RemedyStatus.LOST
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.adapters.change import partial
 from watchkeeper.agents.effects import effect_all
 from watchkeeper.agents.incidents import Status
+from watchkeeper.agents.nodes.act import CHANGED
 from watchkeeper.agents.records import Noted
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
@@ -61,7 +62,7 @@ async def release(watch: Watcher, state: WatchState) -> WatchState:
     if effects is Effect.UNKNOWN:
         return {"next": "escalate", "reason": "release_unknown"}
     if effects is Effect.FAILED:
-        return {"next": "escalate", "reason": "release_lost"}
+        return {"next": "escalate", "reason": "release_failed"}
     return {**watch.wait(terms.watch_s, "release"), "given": given + 1}
 
 
@@ -77,7 +78,7 @@ async def _give_back(watch: Watcher, state: WatchState, plan: Plan, terms: Relea
         if outcome.effect is Effect.SUCCEEDED:
             status = RemedyStatus.RELEASED if last else RemedyStatus.RELEASING
             await _update(watch, remedy, status, factor, f"{key('release', state)}/{given}")
-        elif outcome.effect is Effect.FAILED:
+        elif outcome.effect is Effect.FAILED and outcome.code == CHANGED:
             await _update(watch, remedy, RemedyStatus.LOST, remedy.given_back, f"{key('release', state)}/{given}")
     effects = [outcome.effect for outcome in phase.done.effects]
     if phase.refused:
