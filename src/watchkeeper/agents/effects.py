@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from watchkeeper.agents.crew import Crew
 from watchkeeper.agents.records import Asked, Done, Phase
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher
@@ -16,6 +17,7 @@ from watchkeeper.core.claims import EffectPhase, authority_scopes
 from watchkeeper.core.errors import RefusedError
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
+from watchkeeper.core.sli import SliReading
 from watchkeeper.policies.claims import ClaimRequest
 
 
@@ -57,7 +59,12 @@ async def _request(
         record=decided.record,
         epochs=epochs,
         approval=None if asked is None else asked.request.approval,
-        breach=crew.read(plan.basis.breach) if phase is EffectPhase.APPLY else None,
+        breach=_breach(crew, plan) if phase is EffectPhase.APPLY else None,
         holder=crew.holder,
         valid_s=crew.timing.claim_s,
     )
+
+
+def _breach(crew: Crew, plan: Plan) -> SliReading:
+    least_s = 2 * crew.signals.config.bucket_s
+    return crew.read(plan.basis.breach_at(crew.now(), least_s))

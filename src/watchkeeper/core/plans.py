@@ -5,6 +5,8 @@ The plan hash covers every field; an edited plan is another plan. Authority is n
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import Field
 
 from watchkeeper.core.actions import Action, Change
@@ -46,6 +48,16 @@ class Basis(Contract):
     severity: Severity
     findings: tuple[FindingId, ...]
     breach: Sli
+    onset: Instant | None = None
+    """When the trouble began: the breach is read from here on, so that what was well before it cannot hide it."""
+
+    def breach_at(self, now: datetime, least_s: float) -> Sli:
+        """The breach as it is read at `now`: over the time since the onset, at least `least_s`, never more than the
+        declared window."""
+        if self.onset is None:
+            return self.breach
+        since_s = (now - self.onset).total_seconds() + least_s
+        return self.breach.model_copy(update={"window_s": min(self.breach.window_s, max(least_s, since_s))})
 
 
 class RunbookRef(Contract):

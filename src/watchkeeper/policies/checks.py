@@ -22,7 +22,7 @@ from watchkeeper.core.errors import RefusedError
 from watchkeeper.core.ids import ActionKey, ApprovalId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
-from watchkeeper.core.sli import SliReading, SliStatus
+from watchkeeper.core.sli import Sli, SliReading, SliStatus
 from watchkeeper.policies import approvals, rows
 from watchkeeper.policies.tables import effect_claim, owned_field
 
@@ -169,9 +169,14 @@ async def _policy_unchanged(tx: AsyncConnection, request: ClaimRequest, active: 
         )
 
 
+def _reads(read: Sli, declared: Sli) -> bool:
+    """The declared indicator, over no more than its window."""
+    return read.window_s <= declared.window_s and read.model_copy(update={"window_s": declared.window_s}) == declared
+
+
 def _still_breached(request: ClaimRequest, now: datetime) -> None:
     reading = request.breach
-    if reading is None or reading.sli != request.plan.basis.breach:
+    if reading is None or not _reads(reading.sli, request.plan.basis.breach):
         raise refused("the breach was not read again", Refusal.BREACH_UNKNOWN)
     if abs(now - reading.at) > BREACH_MAX_AGE:
         raise refused("the breach was read too long ago", Refusal.BREACH_STALE)

@@ -95,7 +95,7 @@ class Planner:
             manifest_digest=manifest_digest(remediator),
             scope=scope,
             made=now,
-            basis=_basis(found, findings, now, self.world.bucket_s),
+            basis=_basis(found, findings),
             actions=tuple(actions),
             changes=tuple(changes),
             verification=found.verification,
@@ -114,13 +114,10 @@ def _keys(diagnosis: Diagnosis, findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))[:MAX_KEYS]
 
 
-def _basis(found: Proposal, findings: Sequence[Finding], now: datetime, bucket_s: float) -> Basis:
+def _basis(found: Proposal, findings: Sequence[Finding]) -> Basis:
     cause = found.cause
     meant = [finding for finding in findings if finding.id in cause.findings]
     severities = [finding.severity for finding in meant]
-    # The breach is read over no more than the trouble's own time: what was well before it must not hide it.
-    since_onset = max((now - finding.onset).total_seconds() for finding in meant)
-    window_s = min(found.breach.window_s, max(2 * bucket_s, since_onset))
     return Basis(
         mode=cause.mode,
         cause=cause.subject,
@@ -130,5 +127,6 @@ def _basis(found: Proposal, findings: Sequence[Finding], now: datetime, bucket_s
         signs=cause.signs,
         severity=max(severities, key=lambda severity: severity.rank),
         findings=cause.findings,
-        breach=found.breach.model_copy(update={"window_s": window_s}),
+        breach=found.breach,
+        onset=min(finding.onset for finding in meant),
     )

@@ -44,10 +44,6 @@ class World:
         self._signals, self._adapters, self._gateways = signals, adapters, gateways
         self._cost, self._outage, self._clock = detectors.token_cost, detectors.provider_outage, clock
 
-    @property
-    def bucket_s(self) -> float:
-        return self._signals.config.bucket_s
-
     async def facts(self, keys: tuple[str, ...]) -> tuple[ResolveFacts, ...]:
         """One set of facts a managed gateway, with these keys of it: those that the trouble leads to. Raises
         AdapterError when the gateway does not answer."""
