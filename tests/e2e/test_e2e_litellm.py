@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,11 @@ def watched(directory: Path, **overrides: JsonValue) -> Iterator[tuple[worlds.Re
         sight: dict[str, JsonValue] = {**rig.FAST, "runbooks": runbooks}
         with rig.daemon(at, world.watched, sight) as daemon:
             made = daemon.api.post("/v1/tokens", {"principal": "olga", "roles": ["operator", "approver"]})
-            operator = Client(at.url, made["token"])
-            operator.post("/v1/policies", {"files": [{"name": "e2e.yaml", "text": POLICY}], "reason": "e2e"})
-            started = time.monotonic()
-            eventually(lambda: time.monotonic() - started > WARM_UP_S, "warm-up", WARM_UP_S + 5)
-            yield world, daemon.api, operator
-            operator.close()
+            with closing(Client(at.url, made["token"])) as operator:
+                operator.post("/v1/policies", {"files": [{"name": "e2e.yaml", "text": POLICY}], "reason": "e2e"})
+                started = time.monotonic()
+                eventually(lambda: time.monotonic() - started > WARM_UP_S, "warm-up", WARM_UP_S + 5)
+                yield world, daemon.api, operator
 
 
 def incident(api: Client, mode: str) -> dict[str, Any] | None:
