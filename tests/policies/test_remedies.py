@@ -51,6 +51,26 @@ async def test_a_field_never_has_two_owners(authority: Authority) -> None:
     assert len(await entries(authority.store, EntryType.REMEDY)) == 1
 
 
+async def test_invariant_12_what_a_claim_reserved_is_ours_before_its_remedy_is_recorded(authority: Authority) -> None:
+    plan = a_plan()
+    assert await authority.remedies.reserved() == ()
+    claim = await authority.taken(plan)
+    reserved = await authority.remedies.reserved()
+    assert [(each.incident, each.plan, each.step, each.since) for each in reserved] == [
+        (plan.incident, plan.id, 0, claim.taken)
+    ]
+    await authority.claims.settle(claim, Effect.SUCCEEDED, "http_200")
+    assert await authority.remedies.reserved() == reserved
+    async with authority.store.write() as tx:
+        await authority.remedies.record(tx, a_remedy(plan, authority.clock.now()))
+    assert await authority.remedies.reserved() == ()
+
+
+async def test_an_effect_that_failed_reserves_nothing(authority: Authority) -> None:
+    await authority.claims.settle(await authority.taken(a_plan()), Effect.FAILED, "http_500")
+    assert await authority.remedies.reserved() == ()
+
+
 async def test_a_change_that_no_claim_reserved_is_not_recorded(authority: Authority) -> None:
     with pytest.raises(ConflictError, match="not reserved"):
         async with authority.store.write() as tx:

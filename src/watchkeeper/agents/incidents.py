@@ -2,6 +2,7 @@
 
 The ledger holds the story; these rows hold what is needed to go on. Opening and joining write their ledger entries in
 the same transaction. A finding is recorded once per incident and fingerprint; what comes again only touches `updated`.
+A trouble that comes back before it was calm for long enough opens its incident as a relapse of the one before.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ class Incident(Contract):
     request: Request
     requested_by: Principal | None
     errors: int
+    relapses: int
+    """How often this trouble had come back when the incident was opened, and once it is closed, by its end."""
+    calm_at: Instant | None
+    """Of a closed incident that we acted on: when the same trouble is no longer its relapse."""
 
 
 class Incidents:
@@ -82,8 +87,17 @@ class Incidents:
         """Opens an incident on its first finding, which is due at once."""
         now = self._clock.now()
         new = IncidentId(new_id("inc", now))
-        opened = IncidentOpened(incident=new, scope=finding.scope, fingerprint=finding.fingerprint, opened=now)
         async with self._store.write() as tx:
+            before = await _not_yet_calm(tx, finding.fingerprint, now)
+            relapses = 0 if before is None else before.relapses + 1
+            opened = IncidentOpened(
+                incident=new,
+                scope=finding.scope,
+                fingerprint=finding.fingerprint,
+                opened=now,
+                relapse_of=None if before is None else before.id,
+                relapses=relapses,
+            )
             await tx.execute(
                 insert(incidents).values(
                     id=new,
@@ -97,6 +111,7 @@ class Incidents:
                     opened=now,
                     updated=now,
                     wake_at=now,
+                    relapses=relapses,
                 )
             )
             await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_OPENED, subject=new, data=opened))
@@ -199,15 +214,36 @@ class Incidents:
             update(incidents).where(incidents.c.id == incident).values(request=Request.NONE, requested_by=None)
         )
 
-    async def close(self, tx: AsyncConnection, incident: IncidentId, resolution: str) -> None:
+    async def close(
+        self,
+        tx: AsyncConnection,
+        incident: IncidentId,
+        resolution: str,
+        *,
+        relapses: int = 0,
+        calm_at: datetime | None = None,
+    ) -> None:
+        """`calm_at`: until when the same trouble counts as a relapse of this one; None if nothing was done for it."""
         now = self._clock.now()
-        await tx.execute(
-            update(incidents)
-            .where(incidents.c.id == incident)
-            .values(status=Status.CLOSED, closed=now, updated=now, resolution=resolution, wake_at=None)
-        )
+        ended = {"status": Status.CLOSED, "closed": now, "updated": now, "resolution": resolution, "wake_at": None}
+        kept = {"relapses": relapses, "calm_at": calm_at}
+        await tx.execute(update(incidents).where(incidents.c.id == incident).values(ended | kept))
         data = IncidentClosed(incident=incident, resolution=resolution)
         await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_CLOSED, subject=incident, data=data))
+
+
+async def _not_yet_calm(tx: AsyncConnection, fingerprint: str, now: datetime) -> Incident | None:
+    """The last closed incident with such a finding, if this trouble has not been away for long enough since."""
+    query = (
+        select(incidents)
+        .join(incident_finding, incident_finding.c.incident == incidents.c.id)
+        .where(incident_finding.c.fingerprint == fingerprint, incidents.c.status == Status.CLOSED)
+        .where(incidents.c.calm_at > now)
+        .order_by(incidents.c.closed.desc())
+        .limit(1)
+    )
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else _incident(row)
 
 
 def _incident(row: Row[tuple[object, ...]]) -> Incident:

@@ -28,7 +28,8 @@ log = structlog.get_logger(__name__)
 
 
 class Notice(Contract):
-    """What a person is told. `reason` is enumerated; `links` are commands to run next."""
+    """What a person is told. `reason` is enumerated; `to_change` is what stood in the way of a plan, and what to move
+    so that it no longer does; `commands` are to be run next."""
 
     schema_name = "watchkeeper.dev/notice/v1"
     incident: IncidentId
@@ -41,6 +42,7 @@ class Notice(Contract):
     at: Instant
     proposed: tuple[str, ...] = ()
     half_done: tuple[str, ...] = ()
+    to_change: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
 
 

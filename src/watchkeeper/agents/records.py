@@ -12,11 +12,20 @@ from watchkeeper.core.outcomes import EffectOutcome, Outcome
 from watchkeeper.core.plans import Plan
 
 
+class Obstacle(Contract):
+    """A target that would refuse its action: the adapter's named reason, and what a person has to change."""
+
+    target: str
+    reason: str
+    fix: str
+
+
 class Proposed(Contract):
-    """A plan, or the reasons why no runbook could make one (`runbook: reason`)."""
+    """A plan, or the reasons why no runbook could make one (`runbook: reason`) and what stood in the way."""
 
     plan: Plan | None
     refused: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
 
 
 class Decided(Contract):

@@ -16,6 +16,7 @@ from watchkeeper.agents.detector.drafting import Detected
 from watchkeeper.agents.detector.evaluate import Detectors
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Notice
+from watchkeeper.core.actions import Target
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import Draft, EntryType
 from watchkeeper.core.ids import IncidentId, RemedyId
@@ -36,10 +37,10 @@ TARGET_SUBJECTS = {
 }
 
 
-def subject_of(remedy: Remedy) -> Subject | None:
-    """What a remedy acts on, in the words of the signals; None for a target that no signal names."""
-    kind = TARGET_SUBJECTS.get(remedy.change.target.kind)
-    return None if kind is None else Subject(kind=kind, id=remedy.change.target.id)
+def subject_of(target: Target) -> Subject | None:
+    """What is acted on, in the words of the signals; None for a target that no signal names."""
+    kind = TARGET_SUBJECTS.get(target.kind)
+    return None if kind is None else Subject(kind=kind, id=target.id)
 
 
 class Sentry:
@@ -93,18 +94,29 @@ class Sentry:
         return True
 
     async def _open(self) -> list[OpenIncident]:
-        held = await self._remedies.in_force()
-        found = []
-        for incident in await self._incidents.list(limit=1000):
-            mine = [(subject_of(remedy), remedy) for remedy in held if remedy.incident == incident.id]
-            found.append(
-                OpenIncident(
-                    id=incident.id,
-                    opened=incident.opened,
-                    findings=await self._incidents.findings(incident.id),
-                    held=tuple(Held(subject=subject, since=remedy.since) for subject, remedy in mine if subject),
-                )
+        touched = await self._touched()
+        return [
+            OpenIncident(
+                id=incident.id,
+                opened=incident.opened,
+                findings=await self._incidents.findings(incident.id),
+                held=tuple(touched.get(incident.id, ())),
             )
+            for incident in await self._incidents.list(limit=1000)
+        ]
+
+    async def _touched(self) -> dict[IncidentId, list[Held]]:
+        """What each incident changed or may have changed: an effect works before its remedy is on record."""
+        targets = [(each.incident, each.change.target, each.since) for each in await self._remedies.in_force()]
+        for reserved in await self._remedies.reserved():
+            plan = await self._incidents.plan(reserved.incident, reserved.plan)
+            if plan is not None:
+                targets.append((reserved.incident, plan.actions[reserved.step].target, reserved.since))
+        found: dict[IncidentId, list[Held]] = {}
+        for incident, target, since in targets:
+            subject = subject_of(target)
+            if subject is not None:
+                found.setdefault(incident, []).append(Held(subject=subject, since=since))
         return found
 
     async def blind_round(self, tell: Callable[[Notice], Awaitable[bool]]) -> None:
@@ -137,7 +149,7 @@ class Sentry:
         self._marked = held
 
     def _mark(self, remedy: Remedy, until: datetime) -> None:
-        subject = subject_of(remedy)
+        subject = subject_of(remedy.change.target)
         if subject is not None:
             self._signals.under_remedy(subject, remedy.since, until)
 

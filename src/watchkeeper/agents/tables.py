@@ -25,6 +25,8 @@ incident = Table(
     Column("request", String(24), nullable=False, server_default=""),
     Column("requested_by", LargeBinary),
     Column("errors", Integer, nullable=False, server_default="0"),
+    Column("relapses", Integer, nullable=False, server_default="0"),
+    Column("calm_at", InstantText),
 )
 
 incident_finding = Table(
@@ -33,7 +35,7 @@ incident_finding = Table(
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("finding", String(64), nullable=False, unique=True),
     Column("incident", String(64), ForeignKey("incident.id"), nullable=False, index=True),
-    Column("fingerprint", String(80), nullable=False),
+    Column("fingerprint", String(80), nullable=False, index=True),
     Column("body", LargeBinary, nullable=False),
 )
 

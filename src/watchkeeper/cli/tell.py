@@ -26,6 +26,8 @@ def told(data: Contract) -> Iterator[str]:
 @told.register
 def _opened(data: entries.IncidentOpened) -> Iterator[str]:
     yield f"incident {data.incident} in {data.scope}"
+    if data.relapse_of is not None:
+        yield f"relapse {data.relapses} of {data.relapse_of}"
 
 
 @told.register

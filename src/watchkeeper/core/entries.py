@@ -84,6 +84,9 @@ class IncidentOpened(Contract):
     scope: Scope
     fingerprint: str
     opened: Instant
+    relapse_of: IncidentId | None = None
+    """The closed incident whose trouble this is again, soon after what we did for it was given back."""
+    relapses: int = Field(default=0, ge=0)
 
 
 class FindingRecorded(Contract):

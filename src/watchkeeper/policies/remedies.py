@@ -7,20 +7,30 @@ our value is still there is for `observe` to say.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.actions import Change, Target
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.entries import Draft, EntryType, RemedyRecorded
 from watchkeeper.core.errors import ConflictError, NotFoundError
-from watchkeeper.core.ids import IncidentId, RemedyId
+from watchkeeper.core.ids import IncidentId, PlanId, RemedyId
+from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.policies import rows
-from watchkeeper.policies.tables import owned_field
+from watchkeeper.policies.tables import effect_claim, owned_field
 from watchkeeper.policies.tables import remedy as remedies
 from watchkeeper.store.engine import Store
+
+
+class Reserved(Contract):
+    """A step whose effect may be on its way or done, though no remedy is recorded for it yet."""
+
+    incident: IncidentId
+    plan: PlanId
+    step: int
+    since: Instant
 
 
 class Remedies:
@@ -77,6 +87,20 @@ class Remedies:
     async def in_force(self) -> tuple[Remedy, ...]:
         """What we hold anywhere, oldest first."""
         return await self._where(remedies.c.status.in_(rows.HELD))
+
+    async def reserved(self) -> tuple[Reserved, ...]:
+        """What a claim has reserved since, and no remedy holds yet."""
+        first = (effect_claim.c.plan == owned_field.c.plan) & (effect_claim.c.step == owned_field.c.step)
+        columns = (owned_field.c.incident, owned_field.c.plan, owned_field.c.step)
+        query = (
+            select(*columns, func.min(effect_claim.c.taken).label("since"))
+            .join(effect_claim, first)
+            .where(owned_field.c.remedy.is_(None))
+            .group_by(*columns)
+            .order_by(*columns)
+        )
+        async with self._store.read() as tx:
+            return tuple(Reserved(**row._mapping) for row in await tx.execute(query))
 
     async def on_target(self, target: Target) -> tuple[Remedy, ...]:
         return await self._where(remedies.c.target == str(target), remedies.c.status.in_(rows.HELD))

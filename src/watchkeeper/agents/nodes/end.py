@@ -5,11 +5,13 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.agents.incidents import Incident, Status
+from watchkeeper.agents.nodes.keep import calm_for
 from watchkeeper.agents.outbox import Notice
 from watchkeeper.agents.records import Noted, Proposed
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.entries import EntryType, Escalated
+from watchkeeper.core.plans import Release
 from watchkeeper.core.remedies import Remedy
 
 
@@ -39,6 +41,7 @@ async def escalate(watch: Watcher, state: WatchState) -> WatchState:
 
 def _notice(incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed: Proposed | None) -> Notice:
     plan = None if proposed is None else proposed.plan
+    obstacles = () if proposed is None else proposed.obstacles
     commands = [f"watchkeeper ledger show {incident.id}"]
     if held:
         commands.append(f"watchkeeper undo {incident.id}")
@@ -53,6 +56,7 @@ def _notice(incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed
         at=noted.at,
         proposed=() if plan is None else tuple(f"{a.intent} {a.target}" for a in plan.actions),
         half_done=tuple(str(remedy.change.target) for remedy in held),
+        to_change=tuple(f"{each.target} ({each.reason}): {each.fix}" for each in obstacles),
         commands=tuple(commands),
     )
 
@@ -74,8 +78,19 @@ async def close(watch: Watcher, state: WatchState) -> WatchState:
     async def look() -> Noted:
         return Noted(at=watch.crew.now(), note=resolution)
 
+    relapses = state.get("relapses", 0)
+    release = await _acted_under(watch, state)
+
     async def write(tx: AsyncConnection, noted: Noted) -> None:
-        await watch.crew.incidents.close(tx, watch.incident, resolution)
+        calm_at = None if release is None else noted.at + calm_for(release, relapses)
+        await watch.crew.incidents.close(tx, watch.incident, resolution, relapses=relapses, calm_at=calm_at)
 
     await watch.steps.once("close", Noted, look, write)
     return {}
+
+
+async def _acted_under(watch: Watcher, state: WatchState) -> Release | None:
+    """The terms of what was done for this incident; None if nothing was, or if there was nothing to give back."""
+    proposed = await watch.steps.recorded(f"propose/{state.get('attempt', 0)}", Proposed)
+    acted = await watch.crew.remedies.of_incident(watch.incident)
+    return proposed.plan.release if acted and proposed is not None and proposed.plan is not None else None

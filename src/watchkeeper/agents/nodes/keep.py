@@ -2,7 +2,8 @@
 
 A relapse is a missed service level while the detectors still see the trouble: a caller that is well again may be
 busier than the remedy would have let it be. It re-applies the whole plan, through a new decision, and doubles the hold;
-after `max_relapses` a person is called with the remedy still in force.
+after `max_relapses` a person is called with the remedy still in force. A trouble that comes back when its incident is
+already closed, but before it was away for `CALM_HOLDS` of the last hold, goes on counting in the next incident.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ from watchkeeper.core.plans import Plan, Release
 from watchkeeper.core.remedies import Remedy, RemedyStatus
 from watchkeeper.core.sli import SliStatus
 
+CALM_HOLDS = 3
+
+
+def hold_for(terms: Release, relapses: int) -> timedelta:
+    """How long to hold after so many relapses. It grows no further than the last relapse that is not a person's."""
+    return timedelta(seconds=terms.hold_s * 2 ** min(relapses, terms.max_relapses))
+
+
+def calm_for(terms: Release, relapses: int) -> timedelta:
+    """How long a trouble must stay away after its incident was closed, to be a new one when it comes again."""
+    return CALM_HOLDS * hold_for(terms, relapses)
+
 
 async def hold(watch: Watcher, state: WatchState) -> WatchState:
     plan = await watch.plan(state)
@@ -39,7 +52,7 @@ async def hold(watch: Watcher, state: WatchState) -> WatchState:
         return {"next": "release", "given": 0}
     if relapses and relapses >= plan.release.max_relapses:
         return {"next": "escalate", "reason": "relapsed_too_often"}
-    due = started.at + timedelta(seconds=plan.release.hold_s * 2**relapses)
+    due = started.at + hold_for(plan.release, relapses)
     now, due = watch.crew.now(), due if ends is None else min(due, ends)
     if now < due:
         return watch.wait_until(min(due, now + timedelta(seconds=watch.crew.timing.recheck_s)), "hold")

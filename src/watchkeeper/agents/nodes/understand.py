@@ -28,7 +28,8 @@ async def triage(watch: Watcher, state: WatchState) -> WatchState:
     noted = await watch.steps.once("triage", Noted, look, write)
     if noted.note == "gone":
         return {"next": "close", "reason": "gone_before_triage"}
-    return {"next": "diagnose", "attempt": 0, "cycle": 0, "relapses": 0}
+    incident = await watch.crew.incidents.get(watch.incident)
+    return {"next": "diagnose", "attempt": 0, "cycle": 0, "relapses": incident.relapses}
 
 
 async def diagnose(watch: Watcher, state: WatchState) -> WatchState:

@@ -15,7 +15,7 @@ import structlog
 from watchkeeper.adapters.contract import Registry
 from watchkeeper.adapters.recorder import under
 from watchkeeper.agents.manifest import manifest_digest
-from watchkeeper.agents.records import Proposed
+from watchkeeper.agents.records import Obstacle, Proposed
 from watchkeeper.agents.remediator.world import World
 from watchkeeper.core.actions import Action, Change
 from watchkeeper.core.diagnosis import Diagnosis
@@ -31,6 +31,14 @@ log = structlog.get_logger(__name__)
 
 MAX_KEYS = 16
 """Keys whose state is read from the gateway for one plan."""
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """`reason` is a code; `obstacles` are the targets that named it, none where it is not theirs."""
+
+    reason: str
+    obstacles: tuple[Obstacle, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ class Planner:
         except AdapterError as error:
             log.warning("inventory_not_read", what=error.what)
             return Proposed(plan=None, refused=("gateway_unreachable",))
-        refused = []
+        refused: list[str] = []
+        obstacles: list[Obstacle] = []
         for runbook in runbooks:
             for facts in worlds:
                 found = resolve(runbook, diagnosis, findings, facts)
@@ -62,30 +71,32 @@ class Planner:
                 plan = await self._ask_targets(incident, scope, found, findings, now)
                 if isinstance(plan, Plan):
                     return Proposed(plan=plan, refused=tuple(refused))
-                refused.append(f"{runbook.name}: {plan}")
-        return Proposed(plan=None, refused=tuple(refused) or ("no_gateway_managed",))
+                refused.append(f"{runbook.name}: {plan.reason}")
+                obstacles += plan.obstacles
+        return Proposed(
+            plan=None, refused=tuple(refused) or ("no_gateway_managed",), obstacles=tuple(dict.fromkeys(obstacles))
+        )
 
     async def _ask_targets(
         self, incident: IncidentId, scope: Scope, found: Proposal, findings: Sequence[Finding], now: datetime
-    ) -> Plan | str:
+    ) -> Plan | _Refused:
         actions: list[Action] = []
         changes: list[Change] = []
+        obstacles: list[Obstacle] = []
         for action in found.actions:
-            capability = self.adapters.capability(action.target, action.intent)
-            if capability is None:
-                return "intent_not_supported"
-            action = action.model_copy(update={"kind": capability.kind})  # noqa: PLW2901  # the adapter's last word
-            try:
-                with under(incident=incident):
-                    changes.append(await self.adapters.get(action.target.adapter).dry_run(action))
-            except RefusedError as error:
-                return error.reason
-            except AdapterError as error:
-                log.warning("dry_run_failed", target=str(action.target), what=error.what)
-                return "target_unreachable"
-            actions.append(action)
+            answer = await self._ask(incident, action)
+            match answer:
+                case Obstacle():
+                    obstacles.append(answer)
+                case _Refused():
+                    return answer
+                case (asked, change):
+                    actions.append(asked)
+                    changes.append(change)
+        if obstacles:
+            return _Refused(obstacles[0].reason, tuple(obstacles))
         if not any(field.before != field.after for change in changes for field in change.fields):
-            return "nothing_to_change"
+            return _Refused("nothing_to_change")
         remediator = f"remediator/{actions[0].target.adapter.partition(':')[0]}"
         return Plan(
             id=PlanId(new_id("pln", now)),
@@ -102,6 +113,21 @@ class Planner:
             release=found.release,
             remedy_ttl_s=found.remedy_ttl_s,
         )
+
+    async def _ask(self, incident: IncidentId, action: Action) -> tuple[Action, Change] | Obstacle | _Refused:
+        """The action as its adapter has it, and what it would change."""
+        capability = self.adapters.capability(action.target, action.intent)
+        if capability is None:
+            return _Refused("intent_not_supported")
+        action = action.model_copy(update={"kind": capability.kind})
+        try:
+            with under(incident=incident):
+                return action, await self.adapters.get(action.target.adapter).dry_run(action)
+        except RefusedError as error:
+            return Obstacle(target=str(action.target), reason=error.reason, fix=error.next_step)
+        except AdapterError as error:
+            log.warning("dry_run_failed", target=str(action.target), what=error.what)
+            return _Refused("target_unreachable")
 
 
 def _keys(diagnosis: Diagnosis, findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""first tables"""
+"""First tables"""
 
 # ruff: noqa: PLR0915  (a schema is one long list)
 
@@ -130,6 +130,8 @@ def upgrade() -> None:
         sa.Column("request", sa.String(length=24), server_default="", nullable=False),
         sa.Column("requested_by", sa.LargeBinary(), nullable=True),
         sa.Column("errors", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("relapses", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("calm_at", sa.String(length=27), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("incident", schema=None) as batch_op:
@@ -283,6 +285,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("finding"),
     )
     with op.batch_alter_table("incident_finding", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_incident_finding_fingerprint"), ["fingerprint"], unique=False)
         batch_op.create_index(batch_op.f("ix_incident_finding_incident"), ["incident"], unique=False)
 
     op.create_table(
