@@ -36,23 +36,30 @@ from watchkeeper.store import schema
 
 ROUND_S = 2
 WHO = Principal(id="simulation", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
-GRANT = {
-    "apiVersion": "watchkeeper.dev/v1",
-    "kind": "Grant",
-    "metadata": {"name": "throttle-alone"},
-    "spec": {
-        "match": {
-            "environments": ["sim"],
-            "services": ["*"],
-            "agents": ["remediator/litellm"],
-            "runbooks": ["throttle-runaway-caller"],
-            "intents": ["throttle"],
-            "targetKinds": ["key"],
-        },
-        "autonomy": "bounded",
-        "caps": {"ttl": "1h"},
-    },
+RUNBOOKS = {
+    "throttle-runaway-caller": ("throttle", "key"),
+    "fail-over-provider": ("shift_traffic", "deployment"),
 }
+
+
+def grant(runbook: str, intent: str, kind: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "watchkeeper.dev/v1",
+        "kind": "Grant",
+        "metadata": {"name": f"{intent.replace('_', '-')}-alone"},
+        "spec": {
+            "match": {
+                "environments": ["sim"],
+                "services": ["*"],
+                "agents": ["remediator/litellm"],
+                "runbooks": [runbook],
+                "intents": [intent],
+                "targetKinds": [kind],
+            },
+            "autonomy": "bounded",
+            "caps": {"ttl": "1h"},
+        },
+    }
 
 
 @dataclass
@@ -83,6 +90,7 @@ class Simulation:
             for caller in self.traffic.callers:
                 limit = self.lab.gateway.store.keys[caller.key].rpm_limit
                 caller.limit_per_s = None if limit is None else limit // 60
+            self.traffic.weights = self.weights()
             for signal in signals:
                 self.refused += getattr(signal, "error", None) == "limited"
                 self.parts.crew.signals.apply(signal, now)
@@ -94,6 +102,11 @@ class Simulation:
 
     async def incidents(self) -> tuple[Incident, ...]:
         return await self.parts.crew.incidents.list(include_closed=True, limit=1000)
+
+    def weights(self) -> dict[str, float]:
+        """Deployment → the share that the gateway would give it."""
+        rows = self.lab.gateway.store.deployments(self.traffic.model)
+        return {row.model_id: row.weight or 0.0 for row in rows}
 
     def effects(self) -> Counter[str]:
         """Action key → effects, by the gateway's own journal."""
@@ -115,7 +128,7 @@ async def open_simulation(directory: Path, seed: int) -> AsyncIterator[Simulatio
         for name, runs, turns in (("support", 1.0, 1), ("research", 0.4, 2)):
             token = key_hash(await lab.key(name))
             callers.append(Keyed(name, runs_per_s=runs, turns=turns, token=token))
-        traffic = Traffic(seed, callers)
+        traffic = Traffic(seed, callers, model="chat-main")
         settings = _settings(directory, lab, traffic)
         home = Home(settings.data_dir)
         home.open()
@@ -160,7 +173,8 @@ def _wired(sim: Simulation, saver: Any) -> Simulation:
 def _settings(directory: Path, lab: LabGateway, traffic: Traffic) -> Settings:
     granted = directory / "policies"
     granted.mkdir()
-    (granted / "grant.yaml").write_text(json.dumps(GRANT))
+    for runbook, (intent, kind) in RUNBOOKS.items():
+        (granted / f"{intent}.yaml").write_text(json.dumps(grant(runbook, intent, kind)))
     return Settings.model_validate(
         {
             "data_dir": directory / "data",
@@ -172,10 +186,11 @@ def _settings(directory: Path, lab: LabGateway, traffic: Traffic) -> Settings:
             "detectors": {
                 "token_cost": {"min_history": 6, "floor_usd_per_min": 100},
                 "runaway_loop": {"max_repeats": 10, "silent_s": 10},
+                "provider_outage": {"window_s": 8},
             },
             "runbooks": {
                 "overrides": {
-                    "throttle-runaway-caller": {
+                    name: {
                         "window_s": 8,
                         "horizons_s": [10, 12],
                         "hold_s": 20,
@@ -183,6 +198,7 @@ def _settings(directory: Path, lab: LabGateway, traffic: Traffic) -> Settings:
                         "min_events": 1,
                         "release_steps": [1],
                     }
+                    for name in RUNBOOKS
                 }
             },
             "timing": {"recheck_s": 4},

@@ -8,6 +8,7 @@ import pytest
 
 from tests.chaos.simulated import Simulation, open_simulation
 from watchkeeper.agents.incidents import Status
+from watchkeeper.core.signals import ErrorClass
 
 APART = 10
 CYCLES = 50
@@ -43,6 +44,24 @@ async def test_invariant_12_faults_far_apart_have_one_throttle_and_one_release_e
             await sim.go(CALM_S)
         assert set(sim.effects().values()) == {1}
         assert sim.lab.gateway.store.keys[agent.key].rpm_limit is None
+        assert await sim.ledger_holds()
+
+
+@pytest.mark.timeout(400)
+async def test_invariant_12_a_provider_that_fails_fifty_times_is_not_followed_up_and_down(tmp_path: Path) -> None:
+    """The traffic is given back ever later; at last it stays with the provider that works, and a person decides."""
+    async with open_simulation(tmp_path, seed=5) as sim:
+        await sim.go(60)
+        for _ in range(CYCLES):
+            sim.traffic.fail = lambda deployment, rng: ErrorClass.SERVER if deployment == "dep-a" else None
+            await sim.go(30)
+            sim.traffic.fail = lambda deployment, rng: None
+            await sim.go(50)
+        incidents = await sim.incidents()
+        assert incidents[0].status is Status.ESCALATED
+        assert set(sim.effects().values()) == {1}
+        assert sum(sim.effects().values()) <= 2 * (2 * (MAX_RELAPSES + 1) + 1), "two deployments a fail-over"
+        assert sim.weights() == {"dep-a": 0.0, "dep-b": 1.0}
         assert await sim.ledger_holds()
 
 

@@ -139,6 +139,7 @@ class Traffic:
     callers: list[Caller]
     weights: dict[str, float] = field(default_factory=lambda: {"dep-1": 1.0})
     fail: Callable[[str, random.Random], ErrorClass | None] = lambda deployment, rng: None
+    model: str = "chat"
     second: int = 0
     count: int = 0
 
@@ -212,6 +213,7 @@ class Traffic:
             name,
             end,
             key=caller.key,
+            model=self.model,
             deployment=deployment,
             provider="openai" if deployment else "",
             tokens=tokens,
