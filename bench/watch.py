@@ -21,12 +21,26 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+from tests.testbed import worlds
 from tests.testbed.litellm.proxy import BATCH_WRITE_S
+from tests.testbed.rig import BUCKET_S, FAST, MAX_REPEATS, MIN_CALLS, POLL_S, Daemon, Sight, address, daemon
+from tests.testbed.worlds import World
 
-from bench import worlds
 from bench.report import Figure, write
-from bench.rig import BUCKET_S, DEFAULTS, FAST, MAX_REPEATS, MIN_CALLS, POLL_S, Daemon, address, daemon, quiet
-from bench.worlds import World
+
+POLICIES = Path(__file__).parent / "policies"
+PACE: Sight = {"horizons_s": [2], "hold_s": 0, "release_steps": [1], "watch_s": 1, "min_events": 1}
+"""The waits after the effect, cut to seconds: they are not in what is measured."""
+DEFAULTS: Sight = {
+    "policy": {"dir": str(POLICIES)},
+    "runbooks": {
+        "overrides": {
+            "throttle-runaway-caller": {**PACE, "window_s": 6},
+            "fail-over-provider": {**PACE, "window_s": 15},
+        }
+    },
+}
+QUICK: Sight = {**DEFAULTS, **FAST}
 
 WARM_UP_S = 20.0
 """The throttle needs six steps of two seconds as a baseline."""
@@ -107,6 +121,16 @@ def runs_of(trouble: Trouble, watching: Daemon, options: Options, what: str) -> 
     return found
 
 
+def quiet(watching: Daemon, timeout_s: float) -> bool:
+    """Waits until no incident is open and nothing of ours is in force."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if not watching.api.get("/v1/incidents") and not watching.api.get("/v1/remedies"):
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def _one(trouble: Trouble) -> Run | None:
     since = datetime.now(UTC)
     trouble.switch(True)
@@ -142,7 +166,7 @@ def scene(options: Options, *, otlp: bool) -> Iterator[tuple[World, Daemon]]:
             if options.gateway == "lab"
             else worlds.real(directory, sent_to, seed=options.seed)
         )
-        with opened as world, daemon(at, world.watched, FAST) as watching:
+        with opened as world, daemon(at, world.watched, QUICK) as watching:
             time.sleep(WARM_UP_S)
             yield world, watching
 
@@ -205,7 +229,7 @@ def idle(options: Options) -> list[Figure]:
         fast, plain = address(directory / "fast"), address(directory / "plain")
         with (
             worlds.lab(directory, None, seed=options.seed, batch_write_s=options.batch_write_s, pace=0) as world,
-            daemon(fast, world.watched, FAST) as one,
+            daemon(fast, world.watched, QUICK) as one,
             daemon(plain, world.watched, DEFAULTS) as other,
         ):
             time.sleep(IDLE_WARM_UP_S)

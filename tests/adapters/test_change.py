@@ -111,6 +111,20 @@ def test_a_flag_is_never_a_number() -> None:
     assert not same(False, None)
 
 
+@given(real)
+def test_a_float_that_lost_its_last_digits_at_the_target_is_still_ours(value: float) -> None:
+    for digits in (15, 16):
+        kept = float(f"{value:.{digits}g}")
+        assert same(value, kept)
+        assert same(kept, value)
+
+
+def test_numbers_that_differ_are_not_the_same() -> None:
+    assert not same(28.2230295, 28.2230296)
+    assert not same(0.0, 1e-12)
+    assert not same(2**53, 2**53 - 1)
+
+
 def test_only_what_differs_is_sent() -> None:
     change = Change(
         target=TARGET,

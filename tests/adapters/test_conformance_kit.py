@@ -13,7 +13,9 @@ from tests.testbed.labs import MASTER_KEY, open_gateway
 from watchkeeper.adapters.change import compare
 from watchkeeper.adapters.conformance import CLAUSES, ConformanceError
 from watchkeeper.adapters.contract import EffectResult, Happened, Precheck, Seen
+from watchkeeper.adapters.kit import INCIDENT, sure
 from watchkeeper.adapters.litellm.adapter import LiteLLMAdapter
+from watchkeeper.adapters.recorder import _scope, under
 from watchkeeper.core.actions import Action, Change, Target, TargetState
 from watchkeeper.core.errors import AdapterError, LedgerError
 from watchkeeper.core.ids import ActionKey
@@ -83,6 +85,12 @@ class ReadsDeadlineEarly(LiteLLMAdapter):
         return await super().apply(change, key, deadline + timedelta(seconds=5.5))
 
 
+class AsksEarly(LiteLLMAdapter):
+    async def apply(self, change: Change, key: ActionKey, deadline: datetime) -> EffectResult:
+        with under(incident=INCIDENT, claim=_scope.get().claim, may_send=sure):
+            return await super().apply(change, key, deadline)
+
+
 class RawErrors(LiteLLMAdapter):
     async def inspect(self, target: Target) -> TargetState:
         try:
@@ -128,6 +136,7 @@ BROKEN: tuple[type[LiteLLMAdapter], ...] = (
     Hopeful,
     Impatient,
     ReadsDeadlineEarly,
+    AsksEarly,
     RawErrors,
     Pushy,
     Unrecorded,

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from watchkeeper.adapters.http import MAX_REPLY_BYTES, MAX_RETRY_AFTER_S, HttpError, HttpTarget, WriteCall
-from watchkeeper.adapters.kit import CLAIM, INCIDENT, KitSink
+from watchkeeper.adapters.kit import CLAIM, INCIDENT, KitSink, sure
 from watchkeeper.adapters.recorder import CallRecorder, Reply, under
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.errors import AdapterError
@@ -47,7 +47,7 @@ def json_reply(status: int, **headers: str) -> Answer:
 
 async def write(made: HttpTarget, clock: ManualClock | None = None) -> Reply:
     deadline = (clock or ManualClock()).now() + timedelta(seconds=5)
-    with under(incident=INCIDENT, claim=CLAIM):
+    with under(incident=INCIDENT, claim=CLAIM, may_send=sure):
         return await made.write(
             WriteCall("key.update", "POST", "/key/update", {}), deadline, headers={}, sending=lambda: None
         )

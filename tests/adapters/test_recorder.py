@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from watchkeeper.adapters.kit import KitSink
+from watchkeeper.adapters.kit import KitSink, sure
 from watchkeeper.adapters.recorder import MAX_KEPT_BYTES, Call, CallRecorder, Reply, under
 from watchkeeper.adapters.sink import LedgerCallSink
 from watchkeeper.core.clock import ManualClock
@@ -55,6 +55,27 @@ async def test_invariant_1_a_write_without_a_claim_is_not_sent() -> None:
     assert transport.sent == 0
 
 
+async def test_a_write_of_who_only_observes_is_not_sent() -> None:
+    transport = Transport(OK)
+    with under(incident=INCIDENT, claim=CLAIM), pytest.raises(AdapterError, match="no claim"):
+        await recorder(KitSink()).send(WRITE, transport)
+    assert transport.sent == 0
+
+
+async def test_invariant_2_authority_is_asked_for_after_the_request_is_durable_and_before_the_send() -> None:
+    sink, transport, told = KitSink(), Transport(OK), list[int]()
+
+    async def lost() -> bool:
+        told.append(len(sink.bodies))
+        return False
+
+    with under(incident=INCIDENT, claim=CLAIM, may_send=lost):
+        reply = await recorder(sink).send(WRITE, transport)
+        assert (await recorder(sink).send(READ, transport)).result == "ok"
+    assert (reply.result, reply.code, told) == ("not_sent", "authority_lost", [1])
+    assert [(call.operation, call.result) for call in sink.calls] == [("key.update", "not_sent"), ("key.info", "ok")]
+
+
 async def test_reads_are_recorded_for_an_incident_only() -> None:
     sink = KitSink()
     await recorder(sink).send(READ, Transport(OK))
@@ -67,7 +88,7 @@ async def test_reads_are_recorded_for_an_incident_only() -> None:
 async def test_invariant_11_what_cannot_be_recorded_is_not_sent() -> None:
     sink, transport = KitSink(), Transport(OK)
     sink.refuse = "begin"
-    with under(incident=INCIDENT, claim=CLAIM), pytest.raises(LedgerError, match="was not sent"):
+    with under(incident=INCIDENT, claim=CLAIM, may_send=sure), pytest.raises(LedgerError, match="was not sent"):
         await recorder(sink).send(WRITE, transport)
     assert transport.sent == 0
 
@@ -75,7 +96,10 @@ async def test_invariant_11_what_cannot_be_recorded_is_not_sent() -> None:
 async def test_a_sent_write_that_cannot_be_recorded_is_a_ledger_error() -> None:
     sink, transport = KitSink(), Transport(OK)
     sink.refuse = "finish"
-    with under(incident=INCIDENT, claim=CLAIM), pytest.raises(LedgerError, match="could not be recorded"):
+    with (
+        under(incident=INCIDENT, claim=CLAIM, may_send=sure),
+        pytest.raises(LedgerError, match="could not be recorded"),
+    ):
         await recorder(sink).send(WRITE, transport)
     assert transport.sent == 1
 
@@ -88,7 +112,7 @@ async def test_a_cancelled_write_is_recorded_as_unknown() -> None:
         await asyncio.Event().wait()
         raise AssertionError("not reached")
 
-    with under(incident=INCIDENT, claim=CLAIM):
+    with under(incident=INCIDENT, claim=CLAIM, may_send=sure):
         task = asyncio.create_task(recorder(sink).send(WRITE, forever))
     await entered.wait()
     task.cancel()
@@ -100,7 +124,7 @@ async def test_a_cancelled_write_is_recorded_as_unknown() -> None:
 async def test_invariant_10_bodies_are_bounded_and_redacted_before_they_are_cut() -> None:
     sink = KitSink()
     body = b"x" * (MAX_KEPT_BYTES - len(SECRET) // 2) + SECRET.encode() + b"y" * 100
-    with under(incident=INCIDENT, claim=CLAIM):
+    with under(incident=INCIDENT, claim=CLAIM, may_send=sure):
         await recorder(sink).send(WRITE, Transport(Reply("ok", "http_200", 200, body)))
     assert len(sink.bodies[1]) <= MAX_KEPT_BYTES
     assert SECRET[:8].encode() not in sink.bodies[1]
@@ -110,7 +134,7 @@ async def test_calls_of_two_tasks_keep_their_own_incident() -> None:
     sink = KitSink()
 
     async def act(name: str) -> None:
-        with under(incident=IncidentId(name), claim=ClaimId(f"clm_{name}")):
+        with under(incident=IncidentId(name), claim=ClaimId(f"clm_{name}"), may_send=sure):
             await asyncio.sleep(0)
             await recorder(sink).send(WRITE, Transport(OK))
 
@@ -122,7 +146,7 @@ async def test_the_ledger_holds_the_call_and_the_evidence_its_bodies(store: Stor
     clock = ManualClock()
     evidence = Evidence(store, clock=clock)
     sink = LedgerCallSink(store, Ledger(store, clock, source="urn:test", writer="w"), evidence)
-    with under(incident=INCIDENT, claim=CLAIM):
+    with under(incident=INCIDENT, claim=CLAIM, may_send=sure):
         await CallRecorder(sink, Redactor(), clock).send(WRITE, Transport(OK))
         await CallRecorder(sink, Redactor(), clock).send(WRITE, Transport(Reply("unknown", "timeout")))
     async with store.read() as tx:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert
 from tests.testbed.authority import an_operator, entries
 from tests.testbed.findings import OTHER_KEY, loop, spike
 
 from watchkeeper.agents.incidents import Incident, Incidents, Request, Status
+from watchkeeper.agents.tables import incident as incidents
 from watchkeeper.core.clock import ManualClock
-from watchkeeper.core.entries import EntryType, IncidentOpened
+from watchkeeper.core.entries import EntryType, IncidentOpened, OrderKind, OrderRecorded
 from watchkeeper.core.errors import ConflictError, NotFoundError
 from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import FindingId, IncidentId
@@ -93,14 +95,63 @@ async def test_what_is_no_relapse(book: Book, way: str) -> None:
 
 async def test_a_request_wakes_the_incident_and_is_taken_up_once(book: Book) -> None:
     incident = await book.opened(loop())
-    await book.incidents.sleep(incident.id, None)
+    await book.incidents.sleep(incident, None)
     assert await book.incidents.due(book.clock.now()) == ()
     await book.incidents.ask(incident.id, Request.UNDO, an_operator())
     (due,) = await book.incidents.due(book.clock.now())
     assert (due.request, due.requested_by) == (Request.UNDO, an_operator())
     async with book.store.write() as tx:
-        await book.incidents.answered(tx, incident.id)
+        assert due.order_id is not None
+        await book.incidents.answered(tx, incident.id, due.order_id)
     assert (await book.incidents.get(incident.id)).request is Request.NONE
+
+
+async def test_who_ordered_what_is_in_the_ledger(book: Book) -> None:
+    incident = await book.opened(loop())
+    await book.incidents.ask(incident.id, Request.UNDO, an_operator("olga"))
+    waiting = await book.incidents.get(incident.id)
+    (ordered,) = await entries(book.store, EntryType.ORDER)
+    assert isinstance(ordered, OrderRecorded)
+    assert (ordered.order, ordered.kind, ordered.by) == (waiting.order_id, OrderKind.UNDO, an_operator("olga"))
+
+
+async def test_an_order_that_is_given_while_another_is_taken_up_waits_its_turn(book: Book) -> None:
+    incident = await book.opened(loop())
+    await book.incidents.ask(incident.id, Request.UNDO, an_operator("one"))
+    first = (await book.incidents.get(incident.id)).order_id
+    assert first is not None
+    await book.incidents.ask(incident.id, Request.UNDO, an_operator("two"))
+    async with book.store.write() as tx:
+        await book.incidents.answered(tx, incident.id, first)
+    left = await book.incidents.get(incident.id)
+    assert (left.request, left.requested_by) == (Request.UNDO, an_operator("two"))
+
+
+@pytest.mark.parametrize("how", ["an answer", "an order"])
+async def test_what_woke_an_incident_while_it_was_looked_at_is_not_slept_over(book: Book, how: str) -> None:
+    seen = await book.opened(loop())
+    book.clock.advance(1)
+    if how == "an answer":
+        await book.incidents.wake(seen.id)
+    else:
+        await book.incidents.ask(seen.id, Request.UNDO, an_operator())
+    await book.incidents.sleep(seen, None)
+    (woken,) = await book.incidents.due(book.clock.now())
+    await book.incidents.sleep(woken, None)
+    assert await book.incidents.due(book.clock.now()) == (), "what was looked at is not looked at for ever"
+
+
+async def test_more_open_incidents_than_a_page_are_all_known(book: Book) -> None:
+    now = book.clock.now()
+    words = dict.fromkeys(("environment", "service", "subject", "fingerprint"), "x")
+    rows = [
+        {"id": f"inc_{n}", "status": "open", "mode": "runaway_loop", "severity": "info", "opened": now, "updated": now}
+        for n in range(1001)
+    ]
+    async with book.store.write() as tx:
+        await tx.execute(insert(incidents), [row | words for row in rows])
+    assert await book.incidents.count_open() == 1001
+    assert len(await book.incidents.open_now()) == 1001
 
 
 async def test_a_closed_or_unknown_incident_takes_no_request(book: Book) -> None:

@@ -41,8 +41,8 @@ class Step:
 
     async def write(self, tx: AsyncConnection, noted: Noted) -> None:
         now = self.clock.now()
-        row = {"incident": INCIDENT, "sink": "s", "dedup": noted.note, "body": "", "state": "sent", "next_try": now}
-        await tx.execute(insert(notification).values(**row))
+        row = {"incident": INCIDENT, "sink": "s", "dedup": noted.note, "body": "", "state": "sent"}
+        await tx.execute(insert(notification).values(**row, at=now, next_try=now))
 
 
 async def rows(store: Store) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who may call what: no route answers without a token but the probes and the docs, and each asks for its role."""
+"""Who may call what: no route answers without a token but the probes, and each asks for its role."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from watchkeeper.api.tables import api_token
 from watchkeeper.core.errors import InputError
 from watchkeeper.core.principals import PrincipalKind, Role
 
-OPEN = {"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+OPEN = {"/healthz", "/readyz"}
 
 ENOUGH = {
     ("POST", "/v1/traces"): {Role.INGEST},
     ("POST", "/v1/metrics"): {Role.INGEST},
     ("POST", "/v1/alerts/alertmanager"): {Role.INGEST},
     ("POST", "/v1/incidents/{incident}/undo"): {Role.OPERATOR},
-    ("POST", "/v1/approvals/{approval}"): {Role.APPROVER},
+    ("POST", "/v1/incidents/{incident}/close"): {Role.OPERATOR},
+    ("POST", "/v1/approvals/{approval}"): set(Role),
     ("POST", "/v1/stop"): {Role.OPERATOR},
     ("POST", "/v1/policies"): {Role.OPERATOR},
     ("POST", "/v1/policies/{version}/rollback"): {Role.OPERATOR},
     ("POST", "/v1/resume"): set(),
     ("POST", "/v1/tokens"): set(),
     ("DELETE", "/v1/tokens/{principal}"): set(),
-    ("GET", "/v1/whoami"): {Role.VIEWER, Role.INGEST, Role.APPROVER, Role.OPERATOR},
+    ("GET", "/v1/whoami"): set(Role),
+    ("GET", "/openapi.json"): set(Role),
 }
-"""The roles that open a route, apart from admin, which opens all. Not named: whoever may look, may."""
+"""The roles that open a route, apart from admin, which opens all. Not named: whoever may look, may. An approval's own
+terms say who may answer it."""
 LOOKERS = {Role.VIEWER, Role.APPROVER, Role.OPERATOR}
 
 
@@ -55,6 +58,13 @@ async def test_every_route_but_the_open_ones_refuses_without_a_token(face: Face)
                 assert reply.status_code == 401, path
                 assert reply.json()["code"] == "unauthenticated"
                 assert reply.json()["next"].startswith("watchkeeper token create")
+
+
+async def test_there_are_no_pages_for_browsers(face: Face) -> None:
+    async with face.client(Role.ADMIN) as root:
+        for path in ("/docs", "/redoc", "/docs/oauth2-redirect"):
+            assert (await root.get(path)).status_code == 404
+        assert (await root.get("/openapi.json")).json()["paths"].keys() >= {"/v1/stop", "/openapi.json"}
 
 
 def test_no_route_is_missing_from_the_description(face: Face) -> None:

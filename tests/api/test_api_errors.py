@@ -21,6 +21,8 @@ SHAPE = {"code", "what", "place", "cause", "next"}
         ("GET", "/v1/incidents/inc_none", None, 404, "not_found"),
         ("GET", "/v1/incidents/inc_none/story", None, 404, "not_found"),
         ("POST", "/v1/incidents/inc_none/undo", None, 404, "not_found"),
+        ("POST", "/v1/incidents/inc_none/close", {"comment": "over"}, 404, "not_found"),
+        ("POST", "/v1/incidents/inc_none/close", {}, 422, "bad_input"),
         ("GET", "/v1/approvals/apr_none", None, 404, "not_found"),
         ("POST", "/v1/approvals/apr_none", {"answer": "approved"}, 404, "not_found"),
         ("POST", "/v1/approvals/apr_none", {"answer": "maybe"}, 422, "bad_input"),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from sqlalchemy import func, select
 from tests.testbed.faces import Face
 
+from watchkeeper.agents.incidents import Status
+from watchkeeper.core.decisions import ApprovalTerms
 from watchkeeper.core.entries import ApprovalAnswered, EntryType
+from watchkeeper.core.ids import ApprovalId
 from watchkeeper.core.principals import PrincipalKind, Role
+from watchkeeper.ledger.tables import evidence
 
 
 async def test_an_approval_shows_the_change_the_reach_the_way_back_and_the_walk(face: Face) -> None:
@@ -27,7 +32,7 @@ async def test_an_approval_shows_the_change_the_reach_the_way_back_and_the_walk(
 async def test_an_approval_is_answered_once_and_wakes_its_incident(face: Face) -> None:
     approval = await face.waiting()
     incident = (await face.services.approvals.get(approval)).request.incident
-    await face.services.incidents.sleep(incident, None)
+    await face.services.incidents.sleep(await face.services.incidents.get(incident), None)
     async with face.client(Role.APPROVER) as ann, face.client(Role.APPROVER, name="bob") as bob:
         body = {"answer": "approved", "comment": "the bearer is sk-1234567890", "via": "terminal"}
         said = (await ann.post(f"/v1/approvals/{approval}", json=body)).json()
@@ -50,6 +55,29 @@ async def test_a_comment_is_evidence_and_no_part_of_the_entry(face: Face) -> Non
     assert isinstance(data, ApprovalAnswered)
     assert data.comment is not None
     assert await face.services.evidence.get(data.comment.commitment) == b"Jane says no"
+
+
+async def test_the_terms_of_an_approval_say_which_roles_answer_it(face: Face) -> None:
+    by_default = await face.waiting()
+    asked = (await face.services.approvals.get(by_default)).request
+    terms = ApprovalTerms(node="grant/g", roles=(Role.APPROVER, Role.OPERATOR), quorum=1, ttl_s=600)
+    named = asked.model_copy(update={"approval": ApprovalId("apr_named"), "terms": (terms,)})
+    async with face.services.store.write() as tx:
+        await face.services.approvals.request(tx, named)
+    body = {"answer": "approved", "comment": "go on"}
+    kept = await evidence_rows(face)
+    async with face.client(Role.OPERATOR) as ann, face.client(Role.VIEWER, name="vic") as vic:
+        for caller, approval in ((ann, by_default), (vic, by_default), (vic, named.approval)):
+            refused = await caller.post(f"/v1/approvals/{approval}", json=body)
+            assert refused.status_code == 403
+            assert refused.json()["cause"].startswith("it takes one of the roles approver")
+        assert await evidence_rows(face) == kept
+        assert (await ann.post(f"/v1/approvals/{named.approval}", json=body)).json()["state"] == "approved"
+
+
+async def evidence_rows(face: Face) -> int:
+    async with face.services.store.read() as tx:
+        return int((await tx.execute(select(func.count()).select_from(evidence))).scalar_one())
 
 
 async def test_invariant_3_only_a_person_approves_and_only_in_time(face: Face) -> None:
@@ -105,3 +133,20 @@ async def test_a_policy_is_applied_whole_or_not_at_all_and_taken_back(face: Face
         assert (await face.services.versions.active()).version == made.json()["version"] != before
         assert (await olga.post(f"/v1/policies/{before}/rollback")).json() == {"version": before}
         assert (await olga.post("/v1/policies", json={})).status_code == 422
+
+
+async def test_a_person_closes_an_escalated_incident_in_their_name(face: Face) -> None:
+    incident = await face.incident()
+    async with face.client(Role.OPERATOR, name="olga") as olga:
+        early = await olga.post(f"/v1/incidents/{incident}/close", json={"comment": "over"})
+        assert (early.status_code, early.json()["code"]) == (409, "conflict")
+        async with face.services.store.write() as tx:
+            await face.services.incidents.set_status(tx, incident, Status.ESCALATED)
+        closed = (await olga.post(f"/v1/incidents/{incident}/close", json={"comment": "moved away"})).json()
+        assert (closed["status"], closed["resolution"]) == ("closed", "closed_by_person")
+        assert (await olga.post(f"/v1/incidents/{incident}/close", json={"comment": "again"})).status_code == 409
+        await face.log.sequencer.run_once()
+        steps = (await olga.get(f"/v1/incidents/{incident}/story")).json()
+    (ordered,) = [step for step in steps if step["type"] == EntryType.ORDER]
+    assert (ordered["data"]["kind"], ordered["data"]["by"]["id"]) == ("close", "olga")
+    assert [each["text"] for each in ordered["evidence"]] == ["moved away"]

@@ -132,3 +132,41 @@ async def test_invariant_10_a_body_over_the_bound_is_refused(face: Face, monkeyp
     async with face.client(Role.INGEST) as sender:
         reply = await sender.post("/v1/alerts/alertmanager", json=ALERT)
     assert (reply.status_code, reply.json()["code"]) == (413, "too_large")
+
+
+async def told(face: Face, name: str) -> dict[str, object]:
+    async with face.client(Role.VIEWER, name="vic") as viewer:
+        (found,) = [each for each in (await viewer.get("/v1/status")).json()["sources"] if each["name"] == name]
+    return dict(found)
+
+
+async def test_the_status_tells_what_each_sender_delivered(face: Face) -> None:
+    async with face.client(Role.INGEST) as sender:
+        for _ in range(3):
+            await sender.post("/v1/alerts/alertmanager", json=ALERT)
+        await sender.post("/v1/traces", json=traces(a_span(), a_span(spanId="aaaaaaaaaaaaaaaa", endTimeUnixNano="0")))
+    alerts, otlp = await told(face, "alertmanager"), await told(face, "otlp")
+    assert (alerts["state"], alerts["signals"], alerts["duplicates"], alerts["failures"]) == ("ok", 1, 2, 0)
+    assert (otlp["state"], otlp["signals"]) == ("partial", 1)
+    assert otlp["last_error"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "body", "status", "error"),
+    [
+        ((), b"{}", 401, "this call carries no valid token"),
+        ((Role.VIEWER,), b"{}", 403, "ann may not do this"),
+        ((Role.INGEST,), b"not json", 422, "the body is not JSON"),
+    ],
+    ids=["no-token", "no-role", "malformed"],
+)
+async def test_what_is_refused_is_counted(
+    face: Face, roles: tuple[Role, ...], body: bytes, status: int, error: str
+) -> None:
+    async with face.client(*roles) as sender:
+        for _ in range(2):
+            assert (await sender.post("/v1/alerts/alertmanager", content=body)).status_code == status
+    refused, other = await told(face, "alertmanager"), await told(face, "otlp")
+    assert (refused["state"], refused["signals"], refused["failures"]) == ("waiting", 0, 2)
+    assert refused["last_error"] == error
+    assert other["failures"] == 0

@@ -156,7 +156,7 @@ def _wired(sim: Simulation, saver: Any) -> Simulation:
     async def stuck(incident: Incident, what: str) -> None:
         raise AssertionError(f"{incident.id} is stuck: {what}")
 
-    sim.runner = Runner(parts.store, crew.incidents, parts.clock, graph_for, parts.holder, stuck)
+    sim.runner = Runner(parts.store, crew.incidents, parts.clock, graph_for, parts.holder, stuck, parts.health.distrust)
     sim.sentry = Sentry(
         parts.store,
         parts.ledger,
@@ -164,6 +164,7 @@ def _wired(sim: Simulation, saver: Any) -> Simulation:
         detectors(parts.settings),
         crew.incidents,
         crew.remedies,
+        crew.outbox,
         parts.clock,
         lambda _: None,
     )

@@ -13,7 +13,8 @@ from tests.testbed.watch import Nursery, Watch, open_watch
 
 DONE = ("slow", "drop_after_effect")
 LONGER_THAN_WE_WAIT_S = 6
-NOT_DONE = ("down", "500", "html")
+LOST = ("down", "html")
+LONGER_THAN_A_CALL_LANDS = {"claim_s": 4, "grace_s": 6}
 
 
 @pytest.mark.parametrize("mode", DONE)
@@ -27,12 +28,25 @@ def test_invariant_4_an_effect_without_a_reply_is_observed_and_not_sent_again(
         assert "observed" in codes
 
 
-@pytest.mark.parametrize("mode", NOT_DONE)
-def test_an_effect_that_surely_did_not_happen_is_settled_so_and_a_person_is_called(
+@pytest.mark.parametrize("mode", LOST)
+def test_invariant_4_what_was_seen_not_to_have_happened_is_sent_again_once(
     nursery: Nursery, tmp_path: Path, mode: str
 ) -> None:
+    """The answer says nothing of the effect: it is looked at when it can no longer land, under a new claim."""
     with opened(nursery, tmp_path, "recovers") as watch:
+        watch.settings["timing"] |= LONGER_THAN_A_CALL_LANDS
         watch.admin_fault(mode, applies_to="writes", count=1)
+        crash(watch, "recovers", ())
+        first = _effects(watch)[0]
+        assert (first["effect"], first["code"]) == ("unknown", "not_observed")
+        assert max(int(data["fence"]) for data in _kinds(watch, "claim.v1") if data["key"] == first["key"]) > 1
+
+
+def test_an_effect_that_the_gateway_refused_is_settled_so_and_a_person_is_called(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    with opened(nursery, tmp_path, "recovers") as watch:
+        watch.admin_fault("500", applies_to="writes", count=1)
         watch.provider("provider-a", "500")
         watch.start()
         watch.until_status("escalated")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.crashes import crash, opened
-from tests.testbed.watch import Nursery
+from tests.chaos.crashes import BEFORE, crash, opened
+from tests.testbed.watch import Nursery, Watch
 from watchkeeper.agents.graph import EDGES
 
+LONGER_THAN_WE_WAIT_S = 6
 ROUTES = {
     "recovers": ("triage", "diagnose", "propose", "decide", "execute", "verify", "hold", "release", "close", "wait"),
     "rejected": ("approve", "escalate", "watch"),
@@ -43,6 +44,35 @@ def test_invariant_4_one_effect_per_key_when_killed_around_a_send(
 ) -> None:
     with opened(nursery, tmp_path, route) as watch:
         crash(watch, route, kills)
+
+
+def test_invariant_4_killed_at_the_settling_of_an_open_effect_it_is_still_owed_back(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    """Nobody drives the incident any more: what the reconciler settles is in force all the same, and can be undone."""
+    with opened(nursery, tmp_path, "recovers") as watch:
+        watch.admin_fault("slow", applies_to="writes", delay_s=LONGER_THAN_WE_WAIT_S)
+        watch.provider("provider-a", "500")
+        watch.start()
+        watch.until(lambda: _claimed(watch), what="claim")
+        watch.admin_fault("down")
+        incident = watch.until_status("escalated")["id"]
+        assert watch.get("/v1/remedies") == []
+        watch.kill9()
+        watch.admin_fault("none")
+        watch.start("settled")
+        watch.until(lambda: not watch.running, what="kill at settled")
+        watch.start()
+        watch.until(lambda: watch.get("/v1/remedies"), what="remedy")
+        watch.post(f"/v1/incidents/{incident}/undo")
+        watch.until(lambda: not watch.get("/v1/remedies"), what="undo")
+        assert {name: watch.weights()[name] for name in BEFORE} == BEFORE
+        assert set(watch.counts().values()) == {1}
+        assert watch.post("/v1/ledger/verify", {})["ok"]
+
+
+def _claimed(watch: Watch) -> bool:
+    return any(each["envelope"]["type"].endswith(".claim.v1") for each in watch.entries())
 
 
 def test_every_node_of_the_graph_is_killed_at() -> None:

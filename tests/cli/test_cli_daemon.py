@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.testbed.faces import Served
 
@@ -16,16 +17,16 @@ def test_an_incident_is_seen_approved_and_told(cli: Cli, served: Served) -> None
     assert served.incident in seen.out
     assert "rpm_limit: unset → 30" in seen.out
     assert "touches 1 of 12" in seen.out
-    done = cli("approve", served.approval, "--comment", "go on")
+    done = cli("approve", served.approval, "--yes", "--comment", "go on")
     assert (done.code, done.out.splitlines()[-1]) == (0, f"approved: {served.approval} (approved)")
-    again = cli("approve", served.approval)
+    again = cli("approve", served.approval, "--yes")
     assert again.code == 5
     assert "already approved" in again.err
     assert "next:" in again.err
 
 
 def test_a_rejection_and_its_json(cli: Cli, served: Served) -> None:
-    done = cli("reject", served.approval, "--json")
+    done = cli("reject", served.approval, "--yes", "--json")
     assert (done.code, done.json["state"]) == (0, "rejected")
 
 
@@ -89,11 +90,25 @@ def test_stop_status_resume(cli: Cli, served: Served) -> None:
     assert cli("stop", "nonsense").code == 2
 
 
+def test_status_tells_who_delivers(cli: Cli, served: Served) -> None:
+    assert "source otlp waiting" in " ".join(cli("status").out.split())
+    refused = httpx.post(f"{served.url}/v1/traces", json={}, trust_env=False)
+    assert refused.status_code == 401
+    headers = {"Authorization": f"Bearer {served.token}"}
+    assert httpx.post(f"{served.url}/v1/traces", json={}, headers=headers, trust_env=False).status_code == 200
+    text = " ".join(cli("status").out.split())
+    assert "source otlp ok" in text
+    assert "1 failed" in text
+    assert "this call carries no valid token" in text
+    (otlp,) = [each for each in cli("status", "--json").json["sources"] if each["name"] == "otlp"]
+    assert (otlp["state"], otlp["signals"], otlp["failures"]) == ("ok", 0, 1)
+
+
 def test_tokens_and_what_they_may(cli: Cli, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     made = cli("token", "create", "vic", "--role", "viewer").out.strip()
     monkeypatch.setenv("WATCHKEEPER_TOKEN", made)
     assert cli("incidents", "show", served.incident).code == 0
-    assert cli("approve", served.approval).code == 6
+    assert cli("approve", served.approval, "--yes").code == 6
     monkeypatch.setenv("WATCHKEEPER_TOKEN", served.token)
     assert cli("token", "revoke", "vic").code == 0
     monkeypatch.setenv("WATCHKEEPER_TOKEN", made)
@@ -113,7 +128,28 @@ def test_policy_and_undo(cli: Cli, served: Served) -> None:
     assert "kind: " in cli("policy", "show").out
     assert "daemon" in cli("policy", "history").out
     assert cli("undo", served.incident).code == 5
+    assert cli("incidents", "close", served.incident).code == 2, "why?"
+    assert cli("incidents", "close", served.incident, "-m", "over").code == 5, "it is not escalated"
     assert cli("incidents", "show", "inc_none").code == 4
+
+
+def test_a_token_may_be_a_file(cli: Cli, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "token"
+    file.write_text(served.token + "\n")
+    monkeypatch.setenv("WATCHKEEPER_TOKEN_FILE", str(file))
+    both = cli("status")
+    assert both.code == 2
+    assert "given twice" in both.err
+    assert served.token not in both.err
+    monkeypatch.delenv("WATCHKEEPER_TOKEN")
+    assert cli("status").code == 0
+    for content in (b"", b"\xff\xfe"):
+        file.write_bytes(content)
+        assert cli("status").code == 2
+    file.unlink()
+    missing = cli("status")
+    assert missing.code == 2
+    assert "No such file" in missing.err
 
 
 def test_no_daemon_is_said_with_the_next_step(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

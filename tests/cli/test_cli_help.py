@@ -17,7 +17,7 @@ from watchkeeper.cli.main import app
 
 from .conftest import Cli
 
-HEAVY = ("langgraph", "langchain_core", "sqlalchemy", "fastapi", "uvicorn", "httpx", "alembic", "apscheduler")
+HEAVY = ("langgraph", "langchain_core", "sqlalchemy", "fastapi", "uvicorn", "httpx", "alembic")
 SOURCE = Path(watchkeeper.__file__).parent
 
 

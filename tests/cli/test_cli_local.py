@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
+from tests.testbed.receiver import Receiver
 
 from watchkeeper.cli import reference, story
 from watchkeeper.core.entries import EntryType
@@ -40,7 +43,7 @@ def test_config_check_finds_an_unknown_pack_and_goes_on(cli: Cli, settings: Path
     settings.write_text(settings.read_text() + "policy:\n  pack: demos\n")
     said = cli("config", "check", "--config", str(settings), "--json")
     assert said.code == 4
-    assert [each["state"] for each in said.json["checks"]] == ["failed", "ok", "ok"]
+    assert [each["state"] for each in said.json["checks"]] == ["failed", "ok", "ok", "ok"]
 
 
 def test_config_check_connects_only_when_asked(cli: Cli, settings: Path) -> None:
@@ -48,6 +51,62 @@ def test_config_check_connects_only_when_asked(cli: Cli, settings: Path) -> None
     assert said.code == 7
     assert [each["name"] for each in said.json["checks"]][-2:] == ["database", "gateway main"]
     assert "sk-very-secret-1" not in said.out + said.err
+
+
+def test_config_check_asks_prometheus_what_the_daemon_will_ask(cli: Cli, settings: Path, receiver: Receiver) -> None:
+    query = "{name: up, promql: up, subject_kind: host, subject_label: instance}"
+    source = f"{{name: prom, base_url: {receiver.url}, queries: [{query}]}}"
+    settings.write_text(f"data_dir: {settings.parent / 'data'}\nprometheus: [{source}]\n")
+    asked = ("config", "check", "--config", str(settings), "--connect", "--json")
+    assert cli(*asked).code == 7
+    receiver.pages["/api/v1/query"] = json.dumps(answer(instance="db"))
+    said = cli(*asked)
+    assert (said.code, said.json["checks"][-1]["detail"]) == (0, "answers, 1 queries give 1 samples")
+    receiver.pages["/api/v1/query"] = json.dumps(answer(job="db"))
+    said = cli(*asked)
+    assert said.code == 2
+    assert "queries.up: 1 series have no label instance" in said.out
+
+
+def answer(**labels: str) -> dict[str, JsonValue]:
+    """Prometheus's answer to an instant query: one series with these labels."""
+    series: JsonValue = {"metric": dict(labels), "value": [1700000000, "1"]}
+    return {"status": "success", "data": {"resultType": "vector", "result": [series]}}
+
+
+def test_config_check_warns_of_what_is_hardly_meant(cli: Cli, settings: Path) -> None:
+    asked = ("config", "check", "--config", str(settings))
+    settings.write_text(
+        settings.read_text() + "api: {host: 0.0.0.0}\nprotected: ['litelm:main/key/a', 'litellm:main/kay/*', 'lite*']\n"
+    )
+    said = cli(*asked, "--json")
+    assert said.code == 0
+    warnings = {each["name"]: each.get("warning", "") for each in said.json["checks"]}
+    assert "0.0.0.0:8720 can be reached from other machines" in warnings["api"]
+    assert warnings["protected"].startswith("litelm:main/key/a, litellm:main/kay/*: no target begins so")
+    assert "warning protected" in cli(*asked).out
+    settings.write_text(settings.read_text().replace("litelm:", "litellm:").replace("kay", "key"))
+    assert [each["state"] for each in cli(*asked, "--json").json["checks"]][-2:] == ["warning", "ok"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_config_check_is_content_with_loopback(cli: Cli, settings: Path, host: str) -> None:
+    settings.write_text(settings.read_text() + f"api: {{host: '{host}'}}\n")
+    checks = cli("config", "check", "--config", str(settings), "--json").json["checks"]
+    assert {each["state"] for each in checks} == {"ok"}
+
+
+def test_config_check_knows_what_the_adapters_can_do(cli: Cli, settings: Path) -> None:
+    book = settings.parent / "books" / "own.yaml"
+    book.parent.mkdir()
+    book.write_text(cli("runbook", "show", "throttle-runaway-caller").out)
+    settings.write_text(settings.read_text() + f"runbooks: {{dirs: [{book.parent}]}}\n")
+    asked = ("config", "check", "--config", str(settings))
+    assert cli(*asked).code == 0
+    book.write_text(book.read_text().replace("rpm_limit", "rpm_limitt"))
+    said = cli(*asked)
+    assert said.code == 2
+    assert 'did you mean "rpm_limit"' in " ".join(said.out.split())
 
 
 def test_config_show_masks_secrets(cli: Cli, settings: Path) -> None:
@@ -88,6 +147,88 @@ def test_runbook_lint_ends_with_2_on_an_error_and_names_the_line(cli: Cli, tmp_p
     assert said.code == 2
     assert "ttl_too_short" in said.out
     assert f"{file}:" in said.out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "rpm_limit",
+            "rpm_limitt",
+            'no parameter of throttle of a key (did you mean "rpm_limit"?) (unknown_parameter)',
+        ),
+        ("intent: throttle", "intent: restart", "no adapter can restart a key"),
+        ("op: <=", "op: '>='", "(sli_other_way)"),
+        ("times: 1.3", "times: 1.1", "(tighter_than_the_limit)"),
+    ],
+)
+def test_runbook_lint_knows_what_the_adapters_can_do(cli: Cli, tmp_path: Path, old: str, new: str, told: str) -> None:
+    book = tmp_path / "own.yaml"
+    text = cli("runbook", "show", "throttle-runaway-caller").out
+    assert old in text
+    book.write_text(text)
+    assert cli("runbook", "lint", str(book)).code == 0
+    book.write_text(text.replace(old, new))
+    said = cli("runbook", "lint", str(book))
+    assert said.code == 2
+    assert told in " ".join(said.out.split())
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n", None])
+def test_runbook_lint_of_nothing_is_an_error(cli: Cli, tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "own.yaml").write_text(content)
+    said = cli("runbook", "lint", str(tmp_path))
+    assert said.code == 2
+    assert "no runbook here" in said.err
+
+
+GRANT = """apiVersion: watchkeeper.dev/v1
+kind: Grant
+metadata:
+  name: g
+spec:
+  match:
+    environments: [anything]
+    services: [at-all]
+    agents: [remediator/litellm]
+    runbooks: [cap-token-spend]
+    intents: [throttle]
+    targetKinds: [key, team]
+  autonomy: propose
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("cap-token-spend", "cap-token-spent", "spec.match.runbooks: there is no 'cap-token-spent'"),
+        ("remediator/litellm", "remediator/litelm", "agents: there is no 'remediator/litelm' (did you mean \"remed"),
+        ("[key, team]", "[key, pod]", "targetKinds: there is no 'pod'"),
+    ],
+)
+def test_policy_lint_looks_up_what_a_document_names(cli: Cli, tmp_path: Path, old: str, new: str, told: str) -> None:
+    file = tmp_path / "g.yaml"
+    file.write_text(GRANT)
+    assert cli("policy", "lint", str(file)).code == 0
+    assert cli("policy", "lint", str(file), "--json").json["findings"] == []
+    file.write_text(GRANT.replace(old, new))
+    said = cli("policy", "lint", str(file))
+    assert said.code == 2
+    assert f"{file}:4: " in " ".join(said.out.split())
+    assert told in " ".join(said.out.split())
+    (finding,) = cli("policy", "lint", str(file), "--json").json["findings"]
+    assert (finding["place"], finding["document"]) == (f"{file}:4", "grant/g")
+
+
+def test_policy_lint_knows_a_teams_own_runbooks_when_it_is_shown_them(cli: Cli, tmp_path: Path) -> None:
+    file, books = tmp_path / "g.yaml", tmp_path / "books"
+    books.mkdir()
+    text = cli("runbook", "show", "cap-token-spend").out
+    (books / "own.yaml").write_text(text.replace("name: cap-token-spend", "name: our-own"))
+    file.write_text(GRANT.replace("cap-token-spend", "our-own"))
+    assert cli("policy", "lint", str(file)).code == 2
+    assert cli("policy", "lint", str(file), "--runbooks", str(books)).code == 0
 
 
 def test_policy_lint_compiles_or_names_the_place(cli: Cli, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -17,9 +19,11 @@ KEY = SecretStr("sk-very-secret-1")
 
 @pytest.fixture
 def configured() -> Iterator[None]:
-    before = structlog.get_config()
+    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
     yield
     structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 def test_known_secrets_are_masked_wherever_they_are(configured: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +55,41 @@ def test_the_level_is_kept_to(configured: None, capsys: pytest.CaptureFixture[st
     structlog.get_logger("test").info("quiet")
     structlog.get_logger("test").warning("loud")
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
+
+
+def test_what_libraries_log_is_as_structured_and_as_masked(
+    configured: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(LogSettings(), (KEY,))
+    with structlog.contextvars.bound_contextvars(incident="inc_1"):
+        try:
+            raise RuntimeError("refused: sk-very-secret-1")
+        except RuntimeError:
+            logging.getLogger("uvicorn.error").exception("job %s failed", "sk-very-secret-1")
+        logging.getLogger("httpx").info("GET http://g/?key=sk-very-secret-1")
+    (event,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert "sk-very-secret-1" not in json.dumps(event)
+    assert event["event"] == f"job {MASK} failed"
+    assert f"RuntimeError: refused: {MASK}" in event["exception"]
+    assert (event["logger"], event["level"], event["incident"]) == ("uvicorn.error", "error", "inc_1")
+    assert "timestamp" in event
+
+
+async def test_what_asyncio_tells_of_a_lost_task_is_masked(
+    configured: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(LogSettings(), (KEY,))
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "Task exception was never retrieved", "exception": RuntimeError("sk-very-secret-1")}
+    )
+    (event,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (event["logger"], event["level"]) == ("asyncio", "error")
+    assert "sk-very-secret-1" not in json.dumps(event)
+
+
+def test_on_a_terminal_libraries_log_short_lines_too(configured: None, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(json_lines=False), (KEY,))
+    logging.getLogger("uvicorn.error").error("cannot bind sk-very-secret-1")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"cannot bind {MASK}" in line
+    assert "uvicorn.error" in line

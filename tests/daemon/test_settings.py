@@ -126,3 +126,134 @@ def test_protected_targets_are_named_or_prefixed(tmp_path: Path) -> None:
 def test_a_password_in_a_gateways_address_is_refused_and_not_echoed(tmp_path: Path) -> None:
     told = refused(tmp_path, GATEWAY.replace("http://gateway:4000/", f"http://root:{SECRET}@gateway:4000"))
     assert f"{tmp_path / 'wk.yaml'}:3" in told
+
+
+@pytest.mark.parametrize("name", ["main", "otlp"])
+def test_sources_that_could_not_be_told_apart_are_refused(tmp_path: Path, name: str) -> None:
+    told = refused(tmp_path, GATEWAY + f"prometheus:\n  - {{name: {name}, base_url: 'http://prom:9090'}}\n")
+    assert f"the name {name} is given twice, or is our own" in told
+
+
+def test_a_later_source_stands_in_the_place_of_an_earlier_one_in_either_spelling(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("sk-old")
+    new.write_text("sk-new")
+    by_file = GATEWAY.replace(f"admin_key: {SECRET}", f"admin_key_file: {old}")
+
+    def key(text: str, **environ: str) -> str:
+        return loaded(tmp_path, text, **environ).gateways[0].admin_key.get_secret_value()
+
+    assert key(by_file, WATCHKEEPER_GATEWAYS__0__ADMIN_KEY="sk-value") == "sk-value"
+    assert key(by_file, WATCHKEEPER_GATEWAYS__0__ADMIN_KEY_FILE=str(new)) == "sk-new"
+    assert key(GATEWAY, WATCHKEEPER_GATEWAYS__0__ADMIN_KEY_FILE=str(new)) == "sk-new"
+    old.unlink()
+    assert key(by_file, WATCHKEEPER_GATEWAYS__0__ADMIN_KEY="sk-value") == "sk-value"
+
+
+def test_a_secret_given_both_ways_in_one_source_is_an_error(tmp_path: Path) -> None:
+    told = refused(tmp_path, GATEWAY + "    admin_key_file: /nowhere/key\n")
+    assert f"{tmp_path / 'wk.yaml'}:5: admin_key is given twice" in told
+    both = {"WATCHKEEPER_DATABASE__URL": "sqlite+aiosqlite:///x", "WATCHKEEPER_DATABASE__URL_FILE": "/nowhere/url"}
+    told = refused(tmp_path, "", **both)
+    assert all(variable in told for variable in both)
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_secret_is_an_error(tmp_path: Path, content: str) -> None:
+    secret = tmp_path / "key"
+    secret.write_text(content)
+    told = refused(tmp_path, GATEWAY.replace(f"admin_key: {SECRET}", f"admin_key_file: {secret}"))
+    assert f"{tmp_path / 'wk.yaml'}:4: the secret file {secret} is empty" in told
+    assert "WATCHKEEPER_DATABASE__URL: the secret url is empty" in refused(
+        tmp_path, "", WATCHKEEPER_DATABASE__URL=content
+    )
+
+
+def test_bytes_that_are_no_text_are_an_error_with_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "wk.yaml"
+    file.write_bytes(b"environment: \xff\xfe\n")
+    with pytest.raises(ConfigError, match="it is not UTF-8 text") as error:
+        load(file, {})
+    assert error.value.place == str(file)
+    secret = tmp_path / "key"
+    secret.write_bytes(b"\xff\xfe")
+    told = refused(tmp_path, GATEWAY.replace(f"admin_key: {SECRET}", f"admin_key_file: {secret}"))
+    assert f"{file}:4: cannot read the secret file {secret}: it is not UTF-8 text" in told
+
+
+@pytest.mark.parametrize(
+    "url", [SECRET, f"mysql://root:{SECRET}@db/wk", "postgresql://db/wk", f"postgresql+psycopg://u:{SECRET}@db:x/wk"]
+)
+def test_a_database_that_cannot_be_is_refused_and_not_echoed(tmp_path: Path, url: str) -> None:
+    told = refused(tmp_path, f"database:\n  url: {url}\n")
+    assert f"{tmp_path / 'wk.yaml'}:2: database.url: " in told
+    assert "use sqlite+aiosqlite:///PATH or postgresql+psycopg://HOST/NAME" in told
+
+
+def test_services_are_of_the_installations_environment_unless_they_say_so(tmp_path: Path) -> None:
+    own = "services:\n  - name: chat\n  - {name: batch, environment: night}\n"
+    for text, first in (("environment: staging\n" + own, "staging/chat"), (own, "production/chat")):
+        settings = loaded(tmp_path, text)
+        assert [str(each.scope) for each in settings.topology().services] == [first, "night/batch"]
+    assert loaded(tmp_path, own, WATCHKEEPER_ENVIRONMENT="qa").services[0].environment == "qa"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WATCHKEEPER_PORT", "tcp://10.0.0.7:8720"),
+        ("WATCHKEEPER_PORT_8720_TCP", "tcp://10.0.0.7:8720"),
+        ("WATCHKEEPER_PORT_8720_TCP_ADDR", "10.0.0.7"),
+        ("WATCHKEEPER_PORT_8720_TCP_PORT", "8720"),
+        ("WATCHKEEPER_PORT_8720_TCP_PROTO", "tcp"),
+        ("WATCHKEEPER_SERVICE_HOST", "10.0.0.7"),
+        ("WATCHKEEPER_SERVICE_PORT", "8720"),
+        ("WATCHKEEPER_SERVICE_PORT_HTTP", "8720"),
+        ("WATCHKEEPER_POSTGRES_SERVICE_HOST", "10.0.0.8"),
+        ("WATCHKEEPER_POSTGRES_PORT", "tcp://10.0.0.8:5432"),
+        ("WATCHKEEPER_POSTGRES_PORT_5432_TCP_ADDR", "10.0.0.8"),
+        ("WATCHKEEPER_TOKEN_FILE", "/run/secrets/token"),
+    ],
+)
+def test_what_others_put_into_the_environment_is_no_setting(tmp_path: Path, name: str, value: str) -> None:
+    assert loaded(tmp_path, "", **{name: value}) == load(None, {})
+
+
+@pytest.mark.parametrize("name", ["WATCHKEEPER_PORT", "WATCHKEEPER_API_PORT", "WATCHKEEPER_SERVICE__HOST"])
+def test_a_setting_that_only_looks_like_a_service_link_is_still_told(tmp_path: Path, name: str) -> None:
+    assert name in refused(tmp_path, "", **{name: "9000"})
+
+
+def test_a_variable_keeps_the_case_of_names_that_a_team_chose(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        GATEWAY,
+        WATCHKEEPER_GATEWAYS__0__FALLBACKS__Gpt_4__0="Gpt_4_Standby",
+        WATCHKEEPER_GATEWAYS__0__FALLBACKS__7__0="seven",
+    )
+    assert settings.gateways[0].fallbacks == {"Gpt_4": ("Gpt_4_Standby",), "7": ("seven",)}
+    name = "WATCHKEEPER_RUNBOOKS__OVERRIDES__cap-token-spend__HOLD_S"
+    assert loaded(tmp_path, "", **{name: "30"}).runbooks.overrides["cap-token-spend"].hold_s == 30
+
+
+HASH = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"services:\n  - {{name: a, keys: [{SECRET}]}}\n", "wk.yaml:2: services[0].keys[0]: must be the hash of a"),
+        ("services:\n  - name: a\n  - name: a\n", "services: the service production/a is given more than once"),
+        (f"services:\n  - {{name: a, keys: [{HASH}]}}\n  - {{name: b, keys: [{HASH}]}}\n", "services: the key 0123"),
+        (GATEWAY + "    fallbacks: {m: [n, m]}\n", "gateways[0].fallbacks: m cannot be a fallback for itself"),
+        (GATEWAY.replace("gateway:4000/", "gateway:no"), "gateways[0].base_url: not a URL"),
+        ("prometheus:\n  - {name: p, base_url: 'http://p:no'}\n", "prometheus: p: base_url: not a URL"),
+        ("notify:\n  - {name: pager, url: not a url}\n", "wk.yaml:2: notify[0].url: "),
+        (
+            "notify:\n  - {name: pager, url: 'http://a'}\n  - {name: pager, url: 'http://b'}\n",
+            "the name pager is given twice",
+        ),
+    ],
+)
+def test_what_could_never_work_is_refused_at_once(tmp_path: Path, text: str, told: str) -> None:
+    assert told in refused(tmp_path, text)

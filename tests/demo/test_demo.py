@@ -23,6 +23,11 @@ def our_writes(output: str) -> int:
     return int(found[1])
 
 
+def the_last_incident(output: str) -> str:
+    """What was told between the third break and the summary: the cap on spending, from its cause to its end."""
+    return output.split("Costs jump", 1)[1].split("What became of it", maxsplit=1)[0]
+
+
 def the_admin_key_is_nowhere(directory: Path, output: str) -> None:
     """Not in the database, the evidence that is stored plainly, the log, or what was printed."""
     key = (directory / "lab" / "master.key").read_text().strip()
@@ -39,6 +44,10 @@ def test_three_incidents_recover_through_us_and_the_ledger_verifies(tmp_path: Pa
     assert "verified" in done.stdout
     assert "approved by demo-operator, via demo-timeout" in done.stdout
     assert done.stdout.count("VERIFIED   recovered") >= 3
+    assert the_last_incident(done.stdout).count("exactly as it was before") >= 2
+    assert "CLOSED" in the_last_incident(done.stdout)
+    (summary,) = re.findall(r"^inc_\S+ +Costs jump +(.*)$", done.stdout, re.MULTILINE)
+    assert summary.split()[:2] == ["yes", "yes"]
     assert our_writes(done.stdout) >= 4
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if str(tmp_path) not in line)
     the_admin_key_is_nowhere(tmp_path, done.stdout + done.stderr)

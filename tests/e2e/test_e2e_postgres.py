@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bench import rig, worlds
 from pydantic import JsonValue
 from sqlalchemy import text
-from tests.e2e.test_e2e_litellm import closed, eventually, ledger_holds, outcomes
+from tests.testbed import rig, worlds
+from tests.testbed.polling import eventually
+from tests.testbed.scene import scene
 
 from watchkeeper.store.engine import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 
+POLICY = """
+apiVersion: watchkeeper.dev/v1
+kind: Grant
+metadata: {name: e2e-fail-over}
+spec:
+  match:
+    environments: [bench]
+    services: [chat]
+    agents: [remediator/litellm]
+    runbooks: [fail-over-provider]
+    intents: [shift_traffic]
+    targetKinds: [deployment]
+  autonomy: bounded
+"""
+
 
 async def test_e2e_an_outage_is_handled_on_postgresql(tmp_path: Path, pg_url: str) -> None:
     at = rig.address(tmp_path)
     pace: JsonValue = {"window_s": 6, "horizons_s": [12], "hold_s": 1, "release_steps": [1], "watch_s": 4}
-    runbooks: JsonValue = {"overrides": {"fail-over-provider": pace}}
-    sight: dict[str, JsonValue] = {**rig.FAST, "database": {"url": pg_url}, "runbooks": runbooks}
-    with worlds.lab(tmp_path, at, seed=5, batch_write_s=1.0) as world, rig.daemon(at, world.watched, sight) as daemon:
-        eventually(lambda: daemon.api.get("/v1/status")["health"]["sources"].get("gateway") == "ok", "source", 20)
+    sight: rig.Sight = {"database": {"url": pg_url}, "runbooks": {"overrides": {"fail-over-provider": pace}}}
+    with (
+        worlds.lab(tmp_path, at, seed=5, batch_write_s=1.0) as world,
+        scene(at, world, POLICY, sight) as on,
+    ):
+        eventually(lambda: on.api.get("/v1/status")["health"]["sources"].get("gateway") == "ok", timeout_s=20)
         world.break_provider(True)
-        (held, *_) = eventually(lambda: daemon.api.get("/v1/remedies"), "remedy", 60)
-        eventually(lambda: outcomes(daemon.api, held["incident"])[-1:] == ["recovered"], "recovery", 60)
+        (held, *_) = eventually(lambda: on.api.get("/v1/remedies"), timeout_s=60)
+        eventually(lambda: on.recovered(held["incident"]), timeout_s=60)
         world.break_provider(False)
-        ended: dict[str, Any] = eventually(lambda: closed(daemon.api, "provider_outage"), "close", 90)
+        ended = eventually(lambda: on.incident("provider_outage", "closed"), timeout_s=90)
         assert ended["resolution"] == "recovered"
-        assert ledger_holds(daemon.api)
+        assert on.ledger_holds()
     store = Store(pg_url)
     async with store.read() as tx:
         kept = (await tx.execute(text("SELECT count(*) FROM langgraph.checkpoints"))).scalar_one()

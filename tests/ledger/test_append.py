@@ -13,7 +13,7 @@ from tests.testbed.ledgers import ORIGIN, Log, draft
 
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import GENESIS_PREV, MAX_ENTRY_BYTES, Draft, EntryType, Envelope, Escalated
-from watchkeeper.core.errors import ConfigError, LedgerError
+from watchkeeper.core.errors import ConfigError, UnrecordableError
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.tables import ledger_pending, ledger_staged, ledger_writer
 from watchkeeper.store.engine import Store
@@ -87,14 +87,14 @@ async def test_an_entry_too_large_is_refused_whole(store: Store) -> None:
     await log.append(escalated(1))
     room = MAX_ENTRY_BYTES - len((await bodies(store))[0]) + 1
     await log.append(escalated(room))
-    with pytest.raises(LedgerError, match="65536 bytes; at most 65535"):
+    with pytest.raises(UnrecordableError, match="65536 bytes; at most 65535"):
         await log.append(draft(), escalated(room + 1))
     assert [len(body) for body in await bodies(store)][1:] == [MAX_ENTRY_BYTES]
 
 
 @pytest.mark.parametrize("count", [2**53 + 1, 10**30])
 async def test_a_number_that_json_cannot_say_is_refused(store: Store, count: int) -> None:
-    with pytest.raises(LedgerError, match="canonical JSON"):
+    with pytest.raises(UnrecordableError, match="canonical JSON"):
         await Log(store).append(draft(), draft(count))
     assert await bodies(store) == []
 

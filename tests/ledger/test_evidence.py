@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import delete, select, update
 
 from watchkeeper.core.digest import commitment
-from watchkeeper.core.errors import LedgerError, VerificationError
+from watchkeeper.core.errors import UnrecordableError, VerificationError
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.ledger.evidence import MAX_BODY_BYTES, Evidence
 from watchkeeper.ledger.redaction import Redactor
@@ -56,7 +56,7 @@ async def test_secrets_never_reach_the_table(store: Store) -> None:
 
 async def test_a_body_above_the_bound_is_refused(store: Store) -> None:
     await put(store, os.urandom(MAX_BODY_BYTES // 2).hex().encode())
-    with pytest.raises(LedgerError, match="at most 1048576"):
+    with pytest.raises(UnrecordableError, match="at most 1048576"):
         await put(store, b"x" * (MAX_BODY_BYTES + 1))
 
 

@@ -1,22 +1,27 @@
-"""Entries and a log that version 1 wrote: every later version reads, re-serialises and verifies them unchanged.
+"""Entries and logs that version 1 wrote: every later version reads, re-serialises, verifies and replays them unchanged.
 
 A failure here means that a format was changed. Never edit or regenerate the files: add a new kind or a new version.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.testbed.entries import one_of_each
-from tests.testbed.golden import GOLDEN, LOG, golden_file
+from tests.testbed.golden import DECIDED, GOLDEN, LOG, POLICIES, golden_file
 
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.claims import Claim
-from watchkeeper.core.decisions import DecisionRecord
+from watchkeeper.core.decisions import DecisionRecord, Gate, Reason, Verdict
 from watchkeeper.core.digest import digest_of
-from watchkeeper.core.entries import EntryType, Envelope
+from watchkeeper.core.entries import EntryType, Envelope, PolicyActivated
 from watchkeeper.core.plans import Plan
 from watchkeeper.ledger.export import CHECKPOINT, VKEY, exported_entries, verify_export
-from watchkeeper.ledger.replay import Recomputers, replay_check
+from watchkeeper.ledger.replay import NotRecomputableError, ReasonCount, Recomputers, ReplayReport, replay_check
+from watchkeeper.policies.compile import Policy, compile_policy
+from watchkeeper.policies.load import load, pack
+from watchkeeper.policies.replay import decision_recomputer
 
 
 def golden(kind: EntryType) -> Envelope:
@@ -54,9 +59,52 @@ def test_the_golden_log_verifies() -> None:
     assert report.root == "jF3yQDCzc2OYMrmaQPPqqdylunNjV6AqJnvyLt2k+Kg="
 
 
-def test_the_golden_log_replays() -> None:
+def kept_policies() -> dict[str, Policy]:
+    """By the version that this code gives to the documents as they were written."""
+    compiled = (compile_policy(load(file)) for file in sorted(POLICIES.glob("*.yaml")))
+    return {policy.version: policy for policy in compiled}
+
+
+def replayed(directory: Path, policies: dict[str, Policy]) -> ReplayReport:
+    """With the recomputer that the daemon registers; a version that is not among `policies` is not kept."""
+
+    def policy_of(version: str) -> Policy:
+        if version not in policies:
+            raise NotRecomputableError("policy")
+        return policies[version]
+
     recomputers = Recomputers()
-    for kind in EntryType:
-        recomputers.register(kind, lambda recorded: recorded.model_copy())
-    report = replay_check(exported_entries(LOG), recomputers)
-    assert (report.seen, report.matched, report.differed, report.not_recomputable) == (260, 260, (), ())
+    recomputers.register(EntryType.DECISION, decision_recomputer(policy_of))
+    return replay_check(exported_entries(directory), recomputers)
+
+
+def test_invariant_8_golden_decisions_are_made_again_byte_for_byte() -> None:
+    """Made by the policy engine of version 1, from documents that are kept as people wrote them."""
+    vkey, anchor = (DECIDED / VKEY).read_text().strip(), (DECIDED / CHECKPOINT).read_text()
+    assert verify_export(DECIDED, vkey, anchor).ok
+    report = replayed(DECIDED, kept_policies())
+    assert report == ReplayReport(seen=84, matched=81, differed=(), not_recomputable=())
+
+
+def test_golden_decisions_meet_every_gate_verdict_and_reason() -> None:
+    """A rule that none of them walks through could change unseen."""
+    typed = [entry.envelope.typed() for entry in exported_entries(DECIDED)]
+    decisions = [each.decision for each in typed if isinstance(each, DecisionRecord)]
+    walked = [result for decision in decisions for result in decision.walk]
+    assert {decision.verdict for decision in decisions} == set(Verdict)
+    assert {result.gate for result in walked} == set(Gate)
+    assert {result.reason for result in walked} == set(Reason)
+    assert {each.version for each in typed if isinstance(each, PolicyActivated)} == set(kept_policies())
+
+
+def test_golden_decisions_that_another_policy_would_not_make_differ() -> None:
+    shadow = compile_policy(pack("baseline"))
+    report = replayed(DECIDED, dict.fromkeys(kept_policies(), shadow))
+    assert (report.matched, len(report.differed)) == (0, 81)
+
+
+def test_decisions_whose_policy_is_not_kept_are_no_match() -> None:
+    """The made-up decisions of the first log name a policy that never was."""
+    report = replayed(LOG, kept_policies())
+    assert (report.seen, report.matched, report.differed) == (260, 0, ())
+    assert report.not_recomputable == (ReasonCount(reason="policy", count=13),)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.authority import (
     BREACH,
     Authority,
@@ -24,7 +25,7 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.decisions import Verdict
 from watchkeeper.core.entries import ClaimRefused, EntryType
 from watchkeeper.core.errors import ConflictError, NotFoundError, RefusedError
-from watchkeeper.core.ids import ActionKey, IncidentId
+from watchkeeper.core.ids import ActionKey, IncidentId, OrderId
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.remedies import RemedyStatus
@@ -306,3 +307,50 @@ async def test_facts_count_what_we_do(authority: Authority, clock: ManualClock) 
     assert (await authority.facts.of(plan, (60,), clock.now())).running_fleet == 0
     elsewhere = a_plan("pln_3", IncidentId("inc_3"), [a_change("k2")])
     assert (await authority.facts.of(elsewhere, (), clock.now())).targets[0].running == 0
+
+
+async def test_invariant_10_a_refusal_is_told_once_for_as_long_as_its_reason_stays(authority: Authority) -> None:
+    plan, stopper = a_plan(), an_operator()
+    for _ in range(3):
+        assert await refusal(authority, plan, breach=None) == "breach_unknown"
+    await authority.epochs.stop("all", stopper)
+    for _ in range(3):
+        assert await refusal(authority, plan) == "stopped"
+    await authority.epochs.resume("all", stopper)
+    claim = await authority.taken(plan)
+    await authority.claims.settle(claim, Effect.SUCCEEDED, "http_200")
+    told = await entries(authority.store, EntryType.CLAIM_REFUSED)
+    assert [each.reason for each in told if isinstance(each, ClaimRefused)] == ["breach_unknown", "stopped"]
+
+
+async def test_invariant_10_an_effect_that_stays_unknown_is_told_once(authority: Authority) -> None:
+    claim = await authority.taken(a_plan())
+    for _ in range(3):
+        await authority.claims.settle(claim, Effect.UNKNOWN, "not_observed")
+    await authority.claims.settle(claim, Effect.SUCCEEDED, "observed")
+    told = await entries(authority.store, EntryType.EFFECT)
+    assert [each.effect for each in told if isinstance(each, EffectOutcome)] == [Effect.UNKNOWN, Effect.SUCCEEDED]
+
+
+async def test_a_persons_undo_has_keys_of_its_own_and_is_bounded_too(authority: Authority) -> None:
+    plan, order = a_plan(), OrderId("ord_1")
+    undo = {"phase": EffectPhase.UNDO, "breach": None}
+    first = await authority.taken(plan, **undo)
+    await authority.claims.settle(first, Effect.FAILED, "not_sent")
+    ordered = await authority.taken(plan, **undo, order=order)
+    assert (first.key, ordered.key) == ("pln_1/0/undo", "pln_1/0/undo/ord_1")
+    await authority.claims.settle(ordered, Effect.FAILED, "not_sent")
+    assert await refusal(authority, plan, **undo, order=order, n=4) == "out_of_bounds"
+    assert await refusal(authority, plan, order=order) == "out_of_bounds"
+
+
+async def test_what_follows_from_an_effect_is_written_with_it_or_not_at_all(authority: Authority) -> None:
+    claim = await authority.taken(a_plan())
+
+    async def broken(tx: AsyncConnection, outcome: EffectOutcome) -> None:
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        await authority.claims.settle(claim, Effect.SUCCEEDED, "http_200", broken)
+    assert await authority.claims.open_claims() == (claim,)
+    assert await entries(authority.store, EntryType.EFFECT) == []

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from watchkeeper.core.actions import Intent
 from watchkeeper.core.errors import ConfigError, NotFoundError, RunbookError
-from watchkeeper.runbooks.lint import LintSeverity
+from watchkeeper.runbooks.lint import LintSeverity, Offer
 from watchkeeper.runbooks.loader import RunbookOverrides, load_catalog, parse, read, read_shipped
 from watchkeeper.runbooks.model import Runbook
 
@@ -87,8 +88,19 @@ def test_what_does_not_read_is_told_with_its_place(tmp_path: Path, old: str, new
         ("select: cause}", "select: standby}", "standby_of_what", "select"),
         ("intent: throttle", "intent: reclaim_space", "irreversible", "reclaim"),
         ("from: baseline.calls_per_min, times: 1.2", "from: cause.weight, times: 1.2", "source_does_not_fit", "rpm"),
-        ("times: 1.3, min: 2}", "times: 1.3, optional: true}", "threshold_needed", "times: 1.3"),
+        ("times: 1.3, min: 2, round: up}", "times: 1.3, optional: true}", "threshold_needed", "times: 1.3"),
         ("subject: target\n      op", "subject: model_group\n      op", "no_model_group", "model_group"),
+        ('op: "<="', 'op: ">="', "sli_other_way", "op:"),
+        ('others\n        op: ">="', 'others\n        op:  "<="', "asks_for_harm", 'op:  "<="'),
+        ("measure: served_per_min", "measure: success_ratio", "asks_for_harm", 'op: "<="'),
+        ("times: 1.3, min: 2", "times: 1.1, min: 2", "tighter_than_the_limit", "threshold:"),
+        ("times: 1.3, min: 2", "times: 1.3", "tighter_than_the_limit", "threshold:"),
+        (
+            "from: baseline.calls_per_min, times: 1.3",
+            "from: baseline.served_per_min",
+            "tighter_than_the_limit",
+            "thres",
+        ),
     ],
 )
 def test_a_lint_error_keeps_a_runbook_out(tmp_path: Path, old: str, new: str, code: str, part: str) -> None:
@@ -102,6 +114,56 @@ def test_a_lint_error_keeps_a_runbook_out(tmp_path: Path, old: str, new: str, co
     with pytest.raises(RunbookError) as caught:
         load_catalog([tmp_path])
     assert caught.value.place.startswith(f"{path}:")
+
+
+OFFERS = (
+    Offer(Intent.THROTTLE, "key", frozenset({"rpm_limit", "tpm_limit"}), frozenset()),
+    Offer(Intent.SET_BUDGET, "team", frozenset({"max_budget"}), frozenset({"max_budget"})),
+    Offer(Intent.SET_BUDGET, "key", frozenset({"max_budget"}), frozenset({"max_budget"})),
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "told"),
+    [
+        ("rpm_limit:", "rpm_limitt:", "unknown_parameter", '(did you mean "rpm_limit"?)'),
+        (
+            "intent: throttle",
+            "intent: restart",
+            "not_offered",
+            "no adapter can restart a key; what it is offered for: no",
+        ),
+        ("kind: key", "kind: deployment", "not_offered", "what it is offered for: key"),
+        ("intent: throttle", "intent: set_budget", "parameter_missing", "set_budget of a key needs the parameter `max"),
+    ],
+)
+def test_what_no_adapter_can_do_is_an_error_where_it_is_known(old: str, new: str, code: str, told: str) -> None:
+    text = changed(old, new)
+    (linted,) = parse(text, "r.yaml", OFFERS)
+    assert any(finding.code == code and told in finding.message for _, finding in linted.findings), linted.findings
+    (unaware,) = parse(text, "r.yaml")
+    assert code not in {finding.code for _, finding in unaware.findings}
+    (sound,) = parse(shipped("throttle-runaway-caller"), "r.yaml", OFFERS)
+    assert sound.findings == []
+
+
+def test_a_file_or_folder_without_a_runbook_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(shipped(NAMES[0]))
+    (tmp_path / "none.yaml").write_text("# later\n")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "none.yaml", tmp_path / "folder"):
+        with pytest.raises(RunbookError, match="no runbook here") as caught:
+            read(tmp_path, path)
+        assert caught.value.place == str(path)
+    assert len(read(tmp_path)) == 1
+
+
+def test_a_wrong_item_is_not_also_a_missing_one() -> None:
+    with pytest.raises(RunbookError) as caught:
+        parse(changed("intent: throttle", "intent: throtle"), "r.yaml")
+    assert "at least 1 item" not in str(caught.value)
+    with pytest.raises(RunbookError, match="at least 1 item"):
+        parse(changed("modes: [runaway_loop]", "modes: []"), "r.yaml")
 
 
 def test_lint_of_deployments() -> None:
@@ -131,7 +193,7 @@ def test_warnings_are_told_and_do_not_stop() -> None:
 
 
 def test_a_teams_runbook_replaces_the_shipped_one(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(changed("times: 1.2", "times: 2"))
+    (tmp_path / "mine.yaml").write_text(changed("times: 1.2", "times: 1.25"))
     own = load_catalog([tmp_path])
     assert tuple(runbook.name for runbook in own.runbooks) == NAMES
     assert own.get(NAMES[2]).ref != load_catalog().get(NAMES[2]).ref

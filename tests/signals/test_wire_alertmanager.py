@@ -67,7 +67,6 @@ def test_an_alert_is_an_event_about_its_subject() -> None:
         ("agent", SubjectKind.AGENT),
         ("model", SubjectKind.MODEL),
         ("deployment", SubjectKind.DEPLOYMENT),
-        ("key", SubjectKind.KEY),
         ("pod", SubjectKind.POD),
         ("instance", SubjectKind.HOST),
     ],
@@ -75,6 +74,13 @@ def test_an_alert_is_an_event_about_its_subject() -> None:
 def test_the_labels_name_the_subject(label: str, kind: SubjectKind) -> None:
     (event,) = decode(webhook(alert(labels={label: "x"})), CONFIG)
     assert event.subject == Subject(kind=kind, id="x")
+
+
+def test_a_key_is_named_by_its_hash_or_not_at_all() -> None:
+    (event,) = decode(webhook(alert(labels={"key": "ab12" * 16})), CONFIG)
+    assert event.subject == Subject(kind=SubjectKind.KEY, id="ab12" * 16)
+    (event,) = decode(webhook(alert(labels={"key": "sk-secret", "service": "shop"})), CONFIG)
+    assert str(event.subject) == "service:shop"
 
 
 def test_the_mapping_is_the_teams_to_set() -> None:

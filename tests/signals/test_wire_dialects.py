@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -250,9 +251,21 @@ def test_token_semantics(attributes: dict[str, Value], usage: Usage | None) -> N
 
 
 def test_a_raw_key_is_never_taken_and_a_hash_is() -> None:
-    assert decode({"watchkeeper.key.hash": "sk-1234567890"}).key == ""
-    assert decode({"metadata.user_api_key_hash": "ab12"}).key == "ab12"
-    assert decode({}, resource={"watchkeeper.key.hash": "cd34"}).key == "cd34"
+    assert decode({"metadata.user_api_key_hash": "ab12" * 16}).key == "ab12" * 16
+    assert decode({}, resource={"watchkeeper.key.hash": "cd34" * 16}).key == "cd34" * 16
+
+
+@pytest.mark.parametrize("secret", ["sk-1234567890", "AKIAIOSFODNN7EXAMPLE", "hunter2", "ab12", "AB12" * 16, "a" * 65])
+def test_no_text_but_a_hash_becomes_a_key(secret: str) -> None:
+    assert decode({"watchkeeper.key.hash": secret}).key == ""
+
+
+@pytest.mark.parametrize("wide", ["\U0001f525", "é", '"', "\\"])
+def test_a_name_is_bounded_as_it_is_written(wide: str) -> None:
+    just, over = wide * 63, wide * 257
+    assert decode({"gen_ai.agent.name": just}).agent == just
+    assert decode({"gen_ai.agent.name": over}).agent == f"sha256:{hashlib.sha256(over.encode()).hexdigest()}"
+    assert len(json.dumps(decode({"gen_ai.agent.name": wide * 128}).agent, ensure_ascii=False).encode()) <= 258
 
 
 def test_the_deployment_is_read_from_litellms_notes() -> None:

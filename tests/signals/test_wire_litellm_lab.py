@@ -95,7 +95,7 @@ async def test_the_state_of_deployments_and_links_reach_the_signal_state(
     samples = {str(signal.subject): signal.value for signal in polled.signals if isinstance(signal, Sample)}
     assert samples == {"deployment:dep-a": 1.0}
     state, now = SignalState(StateConfig(), Topology()), SystemClock().now()
-    state.learn(polled.edges)
+    state.learn(polled.edges, "lab")
     for signal in polled.signals:
         state.apply(signal, now)
     group = Subject(kind=SubjectKind.MODEL, id="chat-main")

@@ -90,8 +90,10 @@ async def test_a_scalar_and_a_fixed_subject() -> None:
 
 async def test_what_is_no_number_or_names_no_subject_is_left_out() -> None:
     result = [one(text, instance="db") for text in ("NaN", "+Inf", "-Inf")] + [one("1"), one("2", instance="db")]
-    found = await poller(lambda _: reply("vector", result), LATENCY).poll()
+    polling = poller(lambda _: reply("vector", result), LATENCY)
+    found = await polling.poll()
     assert [signal.value for signal in found if isinstance(signal, Sample)] == [2.0]
+    assert polling.unusable == "queries.db_p99: 1 series have no label instance"
 
 
 async def test_one_unusable_query_does_not_hide_the_others() -> None:
@@ -101,7 +103,9 @@ async def test_one_unusable_query_does_not_hide_the_others() -> None:
         return reply("vector", [one("1", instance="db")])
 
     bad = LATENCY.model_copy(update={"name": "bad", "promql": "bad"})
-    assert len(await poller(answer, bad, LATENCY).poll()) == 1
+    both = poller(answer, bad, LATENCY)
+    assert len(await both.poll()) == 1
+    assert both.unusable == "queries.bad: the query was refused by Prometheus"
     with pytest.raises(InputError) as caught:
         await poller(answer, bad).poll()
     assert caught.value.place == "queries.bad"
@@ -144,6 +148,12 @@ async def test_bad_answers_are_typed_errors_without_the_token(
 def test_a_query_must_say_one_subject_and_a_bounded_range(fields: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         PrometheusQuery.model_validate({"name": "a", "promql": "b", "subject_kind": "host", **fields})
+
+
+@pytest.mark.parametrize("url", ["http://ann:hunter2@prom", "ftp://prom", "prom:9090", "http://"])
+def test_an_address_holds_no_password(url: str) -> None:
+    with pytest.raises(ValidationError):
+        PrometheusConfig(name="main", base_url=url)
 
 
 @pytest.mark.peer

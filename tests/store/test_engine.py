@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from watchkeeper.core.errors import ConfigError, StoreError
+from watchkeeper.core.errors import ConfigError, StoreError, UnavailableError, UnrecordableError
 from watchkeeper.store.engine import Priority, Store, _Turnstile
 
 counter = Table("counter", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer, nullable=False))
@@ -141,3 +141,25 @@ async def test_a_cancelled_waiter_does_not_keep_the_turnstile(after_release: boo
         turnstile.release()
     await asyncio.gather(gone, last, return_exceptions=True)
     assert order == ["last"]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("statement", "value"),
+    [
+        ("SELECT CAST(CAST(:value AS text) AS integer)", "99999999999"),
+        ("SELECT CAST(:value AS text)", "nul\x00"),
+        ("SELECT CAST(CAST(:value AS text) AS timestamptz)", "no time"),
+    ],
+)
+async def test_a_value_that_does_not_fit_is_no_reason_to_distrust_the_database(
+    pg_url: str, statement: str, value: str
+) -> None:
+    store = Store(pg_url)
+    try:
+        with pytest.raises(UnrecordableError) as raised:
+            async with store.write() as tx:
+                await tx.execute(text(statement), {"value": value})
+        assert not isinstance(raised.value, UnavailableError)
+    finally:
+        await store.close()

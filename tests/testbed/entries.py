@@ -35,6 +35,8 @@ from watchkeeper.core.entries import (
     FindingRecorded,
     IncidentClosed,
     IncidentOpened,
+    OrderKind,
+    OrderRecorded,
     PolicyActivated,
     RemedyRecorded,
     StopRecorded,
@@ -50,6 +52,7 @@ from watchkeeper.core.ids import (
     DiagnosisId,
     FindingId,
     IncidentId,
+    OrderId,
     PlanId,
     RemedyId,
 )
@@ -390,6 +393,16 @@ def _ends() -> dict[EntryType, tuple[str, Contract]]:
             StopRecorded(scope="all", stopped=True, epoch=EPOCHS[0], by=PERSON, in_flight=(CLAIM,)),
         ),
         EntryType.INCIDENT_CLOSED: (INCIDENT, IncidentClosed(incident=INCIDENT, resolution="recovered")),
+        EntryType.ORDER: (
+            INCIDENT,
+            OrderRecorded(
+                order=OrderId("ord_019b7c1d4e5f8011223344556677"),
+                incident=INCIDENT,
+                kind=OrderKind.CLOSE,
+                by=PERSON,
+                comment=_ref(EvidenceKind.COMMENT),
+            ),
+        ),
     }
 
 

@@ -33,6 +33,7 @@ from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
+from watchkeeper.daemon.health import Health
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies.approvals import Approvals, draft
@@ -45,6 +46,7 @@ from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.inbox import Inbox
 from watchkeeper.signals.intake import Intake
+from watchkeeper.signals.sources import SourceBook
 from watchkeeper.store.engine import Store
 
 SELF = Principal(id="daemon", kind=PrincipalKind.DAEMON, roles=(), authenticated_by="internal")
@@ -124,7 +126,8 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
     return Services(
         clock=clock,
         tokens=Tokens(store, clock),
-        intake=Intake(Inbox(store, clock, 10_000), bus, clock, lambda signals: None),
+        intake=Intake(Inbox(store, clock, 10_000), bus, Health(clock), lambda signals, at: None),
+        book=SourceBook(clock),
         incidents=Incidents(store, log.ledger, evidence, clock),
         approvals=Approvals(store, log.ledger, clock),
         claims=Claims(store, log.ledger, clock, versions.active_version),

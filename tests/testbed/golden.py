@@ -1,7 +1,8 @@
-"""Writes the golden ledger files: `python -m tests.testbed.golden`.
+"""Writes the golden files: `python -m tests.testbed.golden`.
 
-Run once for a new kind of entry; it never changes a file that exists, because later versions must read what earlier
-ones wrote. The exported log is written only when there is none.
+Run once for a new kind of entry or signal; it never changes a file that exists, because later versions must read what
+earlier ones wrote. The exported logs are written only when there are none. `log` has an entry of every kind, made up;
+the decisions of `decided/log` are the policy engine's own, and the documents they followed are kept beside it.
 """
 
 from __future__ import annotations
@@ -10,22 +11,55 @@ import asyncio
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.testbed.entries import T0, one_of_each
+from tests.testbed.decisions import a_request, an_input
+from tests.testbed.entries import PERSON, T0, one_of_each
 from tests.testbed.ledgers import ORIGIN, Log
+from watchkeeper.core.actions import ActionKind, Intent, Target
+from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import ManualClock
-from watchkeeper.core.entries import GENESIS_PREV, EntryType, Envelope
+from watchkeeper.core.decisions import DecisionInput, DecisionRecord, RateCount
+from watchkeeper.core.entries import GENESIS_PREV, Draft, EntryType, Envelope
+from watchkeeper.core.findings import Sign
+from watchkeeper.core.ids import DecisionId, RemedyId
+from watchkeeper.core.model import labels
+from watchkeeper.core.principals import Role
+from watchkeeper.core.signals import (
+    Call,
+    ErrorClass,
+    Event,
+    EventKind,
+    Sample,
+    Signal,
+    Span,
+    SpanOp,
+    Temporality,
+    Usage,
+)
+from watchkeeper.core.subjects import Scope, Subject, SubjectKind
+from watchkeeper.core.topology import Topology
 from watchkeeper.ledger.export import export
 from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.policies.decide import decide
+from watchkeeper.policies.load import load
+from watchkeeper.policies.versions import PolicyVersions
+from watchkeeper.signals.state import SignalState, StateConfig
 from watchkeeper.store.engine import Store
 from watchkeeper.store.metadata import METADATA
 from watchkeeper.store.schema import register_tables
 
 GOLDEN = Path(__file__).parent.parent / "ledger" / "golden"
 LOG = GOLDEN / "log"
+DECIDED = GOLDEN / "decided" / "log"
+POLICIES = GOLDEN / "decided" / "policies"
+SIGNALS = Path(__file__).parent.parent / "signals" / "golden"
+STATE = SIGNALS / "signal-state.v1.json"
 
 
 def golden_file(kind: EntryType) -> Path:
@@ -54,8 +88,65 @@ def write_entries() -> None:
             path.write_bytes(_envelope(number, kind).to_bytes())
 
 
-async def write_log() -> None:
+async def write_log(log: Log) -> None:
     """A small log in several batches, long enough for a full tile."""
+    for _ in range(13):
+        await log.append(*one_of_each().values())
+        await log.sequencer.run_once()
+
+
+async def write_decided(log: Log) -> None:
+    """Every case, weighed under every policy that is kept."""
+    versions = PolicyVersions(log.store, log.ledger, log.clock)
+    operator = PERSON.model_copy(update={"roles": (Role.OPERATOR,)})
+    number = 0
+    for file in sorted(POLICIES.glob("*.yaml")):
+        await versions.activate(load(file), operator)
+        policy = await versions.active()
+        for given in decision_cases():
+            number += 1
+            record = DecisionRecord(
+                id=DecisionId(f"dec_019b7c1d4e5f{number:016x}"), input=given, decision=decide(policy, given)
+            )
+            await log.append(Draft(type=EntryType.DECISION, subject=given.incident, data=record))
+        await log.sequencer.run_once()
+
+
+def decision_cases() -> Iterator[DecisionInput]:
+    """What no gate holds up, and what each gate by itself does."""
+    yield an_input()
+    yield an_input(trust_lower_bound=0.9)
+    yield an_input(trust_lower_bound=0.4)
+    yield an_input(edge_proven=False)
+    yield an_input(novel=True)
+    yield an_input(confidence=0.7)
+    yield an_input(signs=(Sign.RATE_OVER_BASELINE,))
+    yield an_input(rates=(RateCount(window_s=3600, count=3),))
+    yield an_input(running_fleet=3)
+    yield an_input(conflicts=(RemedyId("rem_1"),))
+    yield an_input(scope=Scope(environment="prod", service="chat"))
+    for service in ("search", "notes", "mail"):
+        yield an_input(scope=Scope(environment="demo", service=service))
+    yield an_input(a_request(protected=True))
+    yield an_input(a_request(foreign_owner=True))
+    yield an_input(a_request(kind=ActionKind.IRREVERSIBLE, undo_captured=False))
+    yield an_input(a_request(undo_captured=False))
+    yield an_input(a_request(verification_declared=False))
+    yield an_input(a_request(blast_count=4, blast_population=100))
+    yield an_input(a_request(blast_count=1, blast_population=1))
+    yield an_input(a_request(seconds_since_last=60.5))
+    yield an_input(a_request(running_on_target=1))
+    yield an_input(a_request(), a_request(step=1, blast_population=2))
+    deployment = Target(adapter="litellm:main", kind="deployment", id="d1", labels=labels(team="support"))
+    yield an_input(a_request(intent=Intent.SHIFT_TRAFFIC, target=deployment), runbook="fail-over-provider")
+    yield an_input(a_request(intent=Intent.SET_BUDGET), runbook="cap-token-spend")
+    yield an_input().model_copy(update={"requests": ()})
+
+
+async def export_once(directory: Path, fill: Callable[[Log], Coroutine[Any, Any, None]]) -> None:
+    """The signed log that `fill` wrote, unless there is one."""
+    if directory.exists():
+        return
     register_tables()
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(f"sqlite+aiosqlite:///{scratch}/golden.db")
@@ -63,19 +154,112 @@ async def write_log() -> None:
             await tx.run_sync(METADATA.create_all)
         key = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"golden").digest()))
         log = Log(store, ManualClock(T0), key)
-        for _ in range(13):
-            await log.append(*one_of_each().values())
-            await log.sequencer.run_once()
-        await export(log.reader, LOG, key.verifier.vkey)
-        await store.close()
+        await fill(log)
+        try:
+            await export(log.reader, directory, key.verifier.vkey)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        finally:
+            await store.close()
+
+
+def one_signal_of_each() -> tuple[Signal, ...]:
+    """Of one model call and what is around it, with every field filled."""
+    key = Subject(kind=SubjectKind.KEY, id="9f86d081884c7d65")
+    usage = Usage(input=120, output=34, cached=20, reasoning=7)
+    return (
+        Sample(
+            id="smp-1",
+            source="prometheus:main",
+            at=T0,
+            name="litellm_requests_total",
+            subject=key,
+            value=12.5,
+            unit="1",
+            temporality=Temporality.CUMULATIVE,
+            labels=labels(team="assistants"),
+        ),
+        Event(
+            id="evt-1",
+            source="alertmanager",
+            at=T0,
+            kind=EventKind.ALERT,
+            name="SpendTooHigh",
+            subject=key,
+            active=False,
+            labels=labels(severity="page"),
+        ),
+        Span(
+            id="0af7651916cd43dd/b7ad6b7169203331",
+            source="otlp",
+            at=T0,
+            trace_id="0af7651916cd43dd",
+            span_id="b7ad6b7169203331",
+            parent_id="00f067aa0ba902b7",
+            started=T0 - timedelta(seconds=1.5),
+            op=SpanOp.MODEL,
+            run_id="run-1",
+            service="chat",
+            environment="prod",
+            agent="planner",
+            key=key.id,
+            provider="openai",
+            model="gpt-x-2026",
+            requested_model="gpt-x",
+            deployment="dep-1",
+            call_id="chatcmpl-1",
+            usage=usage,
+            cost_usd=0.0125,
+            tool="lookup",
+            tool_call_digest="sha256:00",
+            finish_reason="stop",
+            error=ErrorClass.RATE_LIMITED,
+            http_status=429,
+            sampling_rate=0.25,
+        ),
+        Call(
+            id="req-1",
+            source="gateway:main",
+            at=T0,
+            started=T0 - timedelta(seconds=1.5),
+            call_id="chatcmpl-2",
+            gateway="main",
+            key=key.id,
+            team="assistants",
+            service="chat",
+            environment="prod",
+            agent="planner",
+            model_group="gpt-x",
+            model="gpt-x-2026",
+            deployment="dep-1",
+            provider="openai",
+            usage=usage,
+            cost_usd=0.0125,
+            error=ErrorClass.SERVER,
+            http_status=503,
+        ),
+    )
+
+
+def signal_file(signal: Signal) -> Path:
+    return SIGNALS / f"{signal.schema_name.removeprefix('watchkeeper.dev/').replace('/', '.')}.json"
+
+
+def write_signals() -> None:
+    state = SignalState(StateConfig(), Topology())
+    for signal in one_signal_of_each():
+        if not signal_file(signal).exists():
+            signal_file(signal).write_bytes(canonical_model(signal))
+        state.apply(signal, T0)
+    if not STATE.exists():
+        STATE.write_bytes(state.snapshot())
 
 
 if __name__ == "__main__":
-    GOLDEN.mkdir(exist_ok=True)
+    for folder in (GOLDEN, SIGNALS):
+        folder.mkdir(exist_ok=True)
     write_entries()
-    if not LOG.exists():
-        try:
-            asyncio.run(write_log())
-        except BaseException:
-            shutil.rmtree(LOG, ignore_errors=True)
-            raise
+    write_signals()
+    asyncio.run(export_once(LOG, write_log))
+    asyncio.run(export_once(DECIDED, write_decided))

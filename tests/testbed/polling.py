@@ -9,7 +9,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def eventually(ask: Callable[[], Found], *, timeout_s: float, every_s: float = 0.1) -> Found:
+def eventually(ask: Callable[[], Found | None], *, timeout_s: float, every_s: float = 0.1) -> Found:
     """Ask until the answer is true, and give it back; fail with the last answer when the time is up."""
     deadline = time.monotonic() + timeout_s
     while not (found := ask()):

@@ -102,17 +102,28 @@ class Prometheus(_Server):
 class Alertmanager(_Server):
     """`with Alertmanager(tmp_path, webhook=receiver.url + "/alerts") as alertmanager: ...`."""
 
-    def __init__(self, directory: Path, *, webhook: str) -> None:
+    def __init__(
+        self, directory: Path, *, webhook: str, bearer: str | None = None, repeat_interval: str = "1h"
+    ) -> None:
         """Everything goes to one webhook, grouped by alertname, after as little waiting as it allows."""
+        hook: dict[str, JsonValue] = {"url": webhook, "send_resolved": True}
+        if bearer is not None:
+            hook["http_config"] = {"authorization": {"credentials": bearer}}
         config: dict[str, JsonValue] = {
             "route": {
                 **{"receiver": "webhook", "group_by": ["alertname"]},
-                **{"group_wait": "1s", "group_interval": "1s", "repeat_interval": "1h"},
+                **{"group_wait": "1s", "group_interval": "1s", "repeat_interval": repeat_interval},
             },
-            "receivers": [{"name": "webhook", "webhook_configs": [{"url": webhook, "send_resolved": True}]}],
+            "receivers": [{"name": "webhook", "webhook_configs": [hook]}],
         }
         flags = ["--cluster.listen-address=", f"--storage.path={directory / 'data'}"]
         super().__init__("prometheus-alertmanager", directory, config, flags)
+
+    def failed_requests(self) -> float:
+        """How many tries to notify have failed since it started."""
+        page = httpx.get(f"{self.url}/metrics", timeout=10, trust_env=False).text
+        name = 'alertmanager_notification_requests_failed_total{integration="webhook"}'
+        return next(float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(name))
 
     def post_alerts(self, *alerts: Mapping[str, JsonValue]) -> None:
         """Raise alerts as Prometheus would."""

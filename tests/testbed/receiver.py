@@ -34,7 +34,7 @@ class Receiver:
         self.status = 200
         """What POSTs are answered with."""
         self.pages: dict[str, str] = {}
-        """Text served to GET, by path."""
+        """Text served to GET, by path, whatever the query."""
         self._arrived = threading.Condition()
         self._deliveries: list[Delivery] = []
         self._server = _Server((LOOPBACK, port), self)
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent: the deliveries are the log."""
 
     def do_GET(self) -> None:
-        page = self.server.receiver.pages.get(self.path)
+        page = self.server.receiver.pages.get(self.path.partition("?")[0])
         self._send(404 if page is None else 200, (page or "").encode())
 
     def do_POST(self) -> None:

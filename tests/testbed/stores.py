@@ -5,12 +5,16 @@ Tables come from METADATA, not from the migrations; tests/store/test_schema.py h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import create_mock_engine, make_url
+from sqlalchemy.exc import OperationalError
 
 from watchkeeper.store.engine import Store
 from watchkeeper.store.metadata import METADATA
@@ -42,6 +46,25 @@ async def create_tables(store: Store) -> None:
             await tx.run_sync(METADATA.create_all)
         else:
             await tx.exec_driver_sql(_postgresql_script())
+
+
+class _Nowhere:
+    """An engine whose database is not where it was."""
+
+    def begin(self) -> NoReturn:
+        raise OperationalError("connect", None, sqlite3.OperationalError("unable to open database file"))
+
+
+@contextmanager
+def unreachable(store: Store) -> Iterator[None]:
+    """Inside the block this store can neither read nor write."""
+    opened: Any = store
+    kept = opened._writer, opened._reader
+    opened._writer = opened._reader = _Nowhere()
+    try:
+        yield
+    finally:
+        opened._writer, opened._reader = kept
 
 
 @cache

@@ -11,7 +11,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,7 +35,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Usage:
-    """The tokens that each answer claims."""
+    """The tokens that each answer claims, those of the prompt's length aside."""
 
     prompt_tokens: int = 100
     completion_tokens: int = 50
@@ -87,6 +87,8 @@ class Upstream:
         self.delay_s = 0.0
         self.retry_after_s = 1
         self.usage = Usage()
+        self.chars_per_token = 0
+        """How many characters of a prompt cost a token more than `usage` says; 0: its length costs nothing."""
         with self._lock:
             self._journal.clear()
 
@@ -113,9 +115,12 @@ class Upstream:
         """Requests answered with 200."""
         return sum(1 for request in self.requests if request.status == 200)
 
-    def answer(self, model: str) -> tuple[int, dict[str, str], dict[str, object]]:
-        """Status, headers and body for one chat request; waits the configured delay and writes the journal."""
+    def answer(self, model: str, prompt: int) -> tuple[int, dict[str, str], dict[str, object]]:
+        """Status, headers and body for one chat request with a prompt of so many characters; waits the configured
+        delay and writes the journal."""
         mode, usage = self.mode, self.usage
+        if self.chars_per_token:
+            usage = replace(usage, prompt_tokens=usage.prompt_tokens + prompt // self.chars_per_token)
         if self.delay_s:
             self._released.wait(self.delay_s)
         answer_id = f"chatcmpl-{uuid4().hex}"
@@ -188,7 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(413, {}, {"error": {"message": "too large", "type": "invalid_request_error"}})
             return
         body = json.loads(self.rfile.read(length) or b"{}")
-        status, headers, answer = self.server.upstream.answer(str(body.get("model", "")))
+        prompt = sum(len(str(message.get("content", ""))) for message in body.get("messages", ()))
+        status, headers, answer = self.server.upstream.answer(str(body.get("model", "")), prompt)
         self._send(status, headers, answer)
 
     def _send(self, status: int, headers: Mapping[str, str], body: Mapping[str, object]) -> None:

@@ -14,6 +14,9 @@ from watchkeeper.adapters.contract import Happened
 from watchkeeper.core.actions import Change, FieldChange, TargetState
 from watchkeeper.core.model import Scalar
 
+KEPT = 1e-14
+"""How close a target's float is to the one it was given: LiteLLM keeps sixteen digits of the seventeen it may take."""
+
 
 def inverse(change: Change) -> Change:
     """The captured undo: every field from our value back to the former one."""
@@ -69,9 +72,11 @@ def sendable(change: Change) -> tuple[FieldChange, ...]:
 
 
 def same(one: Scalar, other: Scalar) -> bool:
-    """Equal as the target sees it: 1 is 1.0, but a flag is never a number."""
+    """Equal as the target sees it: 1 is 1.0, a flag is never a number, and the last digit of a float may be lost."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
+    if _number(one) and _number(other) and (isinstance(one, float) or isinstance(other, float)):
+        return math.isclose(one, other, rel_tol=KEPT, abs_tol=0)
     return one == other
 
 

@@ -150,6 +150,24 @@ async def the_deadline_holds(example: Example, case: Case) -> None:
     _must(await example.judge.effects() == effects, "nothing was written")
 
 
+async def authority_is_asked_last(example: Example, case: Case) -> None:
+    """What is taken away while the target is looked at, or while the request is recorded, holds back the send."""
+    change, effects = await example.change(case), await example.judge.effects()
+    stands = [True]
+    example.sink.before_send = stands.clear
+
+    async def may_send() -> bool:
+        return bool(stands)
+
+    try:
+        result = await example.apply(change, may_send=may_send)
+    finally:
+        example.sink.before_send = lambda: None
+    lost = EffectResult(effect=Effect.FAILED, code="authority_lost")
+    _must(result == lost, "authority is asked for right before the send", result)
+    _must(await example.judge.effects() == effects, "nothing was written")
+
+
 async def errors_fit_the_tree(example: Example, case: Case) -> None:
     """What was surely not done raises AdapterError, retryable where waiting helps, with a cause and a next step."""
     change, effects = await example.change(case), await example.judge.effects()
@@ -254,6 +272,7 @@ CLAUSES: tuple[Clause, ...] = (
     what_was_not_done_is_observed_as_no,
     a_late_call_is_not_a_no,
     the_deadline_holds,
+    authority_is_asked_last,
     errors_fit_the_tree,
     a_rate_limit_is_respected,
     every_write_is_recorded,

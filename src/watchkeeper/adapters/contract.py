@@ -68,8 +68,8 @@ class Precheck(Contract):
 
 
 class EffectResult(Contract):
-    """`code` is enumerated: `http_200`, `already_done`, `nothing_to_do`, `changed`, `deadline_passed`, `timeout`,
-    `reply_lost`, `http_5xx`, `bad_reply`."""
+    """`code` is enumerated: `http_200`, `already_done`, `nothing_to_do`, `changed`, `deadline_passed`,
+    `authority_lost`, `timeout`, `reply_lost`, `http_5xx`, `bad_reply`."""
 
     schema_name = "watchkeeper.dev/effect-result/v1"
     effect: Effect
@@ -123,7 +123,8 @@ class Adapter(Protocol):
     async def apply(self, change: Change, key: ActionKey, deadline: datetime) -> EffectResult:
         """Does it once, if every field still holds `before` and the deadline has not passed when it is sent.
 
-        Must run inside `recorder.under(claim=...)`. Raises AdapterError when surely nothing was done; a call that was
+        Must run inside `recorder.under(claim=..., may_send=...)`: between that last question and the send there may be
+        no other wait, whatever was read before. Raises AdapterError when surely nothing was done; a call that was
         sent and whose result is not known is `UNKNOWN`, never an exception and never a failure.
         """
         ...

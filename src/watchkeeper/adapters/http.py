@@ -113,8 +113,8 @@ class HttpTarget:
         self, call: WriteCall, deadline: datetime, *, headers: Mapping[str, str], sending: Callable[[], None]
     ) -> Reply:
         """Sends once, if the deadline has not passed when it is sent; `sending` is called as it leaves. The reply is
-        `ok`, `unknown`, or `not_sent` with `deadline_passed`; a refusal, and a target that could not be reached, are
-        AdapterErrors."""
+        `ok`, `unknown`, or `not_sent` with `deadline_passed` or `authority_lost` (the recorder asks the claim's holder
+        right before); a refusal, and a target that could not be reached, are AdapterErrors."""
         self._respect_429(call.operation)
         request = self._client.build_request(call.method, call.path, json=call.body, headers=dict(headers))
 
@@ -128,7 +128,7 @@ class HttpTarget:
 
         recorded = Call(self.name, call.operation, _described(request, call.body), write=True)
         reply = await self._recorder.send(recorded, transport)
-        if reply.result in ("ok", "unknown") or reply.code == "deadline_passed":
+        if reply.result in ("ok", "unknown") or reply.code in ("deadline_passed", "authority_lost"):
             return reply
         raise self._error(call.operation, reply)
 

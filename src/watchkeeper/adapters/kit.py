@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from watchkeeper.adapters.contract import Adapter, EffectResult, Happened
-from watchkeeper.adapters.recorder import Call, under
+from watchkeeper.adapters.recorder import Call, MaySend, under
 from watchkeeper.core.actions import Action, Change, Target
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.digest import sha256
@@ -25,6 +25,11 @@ from watchkeeper.core.model import Scalar
 
 INCIDENT, CLAIM = IncidentId("inc_conformance"), ClaimId("clm_conformance")
 RETRY_AFTER_S = 3
+
+
+async def sure() -> bool:
+    """Authority that nobody takes away."""
+    return True
 
 
 class Fault(StrEnum):
@@ -140,9 +145,11 @@ class Example:
         with under(incident=INCIDENT):
             return await self.adapter.dry_run(case.action)
 
-    async def apply(self, change: Change, name: str = "apply", within_s: float = 5.0) -> EffectResult:
+    async def apply(
+        self, change: Change, name: str = "apply", within_s: float = 5.0, may_send: MaySend = sure
+    ) -> EffectResult:
         deadline = self.clock.now() + timedelta(seconds=within_s)
-        with under(incident=INCIDENT, claim=CLAIM):
+        with under(incident=INCIDENT, claim=CLAIM, may_send=may_send):
             return await self.adapter.apply(change, ActionKey(f"pln_kit/0/{name}"), deadline)
 
     async def observe(self, change: Change, name: str = "apply") -> Happened:

@@ -1,8 +1,9 @@
 """The one way out: every call that an adapter makes to a target goes through the recorder.
 
-Before a write is sent its request is durable and its claim is known; after the reply, or its absence, the call is an
-entry. A record that cannot be written before the send stops the send; one that cannot be written after it is a
-LedgerError, never a failed effect. Reads are recorded when they are made for an incident.
+Before a write is sent its request is durable and its claim is known; then, last of all, whoever holds the claim is
+asked whether it may still be sent (invariant 2). After the reply, or its absence, the call is an entry. A record that
+cannot be written before the send stops the send; one that cannot be written after it is a LedgerError, never a failed
+effect. Reads are recorded when they are made for an incident.
 It does NOT decide what a reply means: the transport that it is given says so.
 """
 
@@ -40,7 +41,7 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back. `code` is enumerated: `http_200`, `timeout`, `reply_lost`, `bad_reply`, `unreachable`,
-    `deadline_passed`."""
+    `deadline_passed`, `authority_lost`."""
 
     result: CallResult
     code: str
@@ -66,19 +67,25 @@ class CallSink(Protocol):
         ...
 
 
+MaySend = Callable[[], Awaitable[bool]]
+"""Whether authority and deadline of the claim still stand; asked when nothing but the send is left to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallScope:
     incident: IncidentId | None = None
     claim: ClaimId | None = None
+    may_send: MaySend | None = None
 
 
 _scope: ContextVar[CallScope] = ContextVar("watchkeeper_call_scope", default=CallScope())  # noqa: B039 - frozen
 
 
 @contextmanager
-def under(*, incident: IncidentId, claim: ClaimId | None = None) -> Iterator[None]:
-    """Calls made inside belong to this incident, and are sent under this claim. A write outside is refused."""
-    token = _scope.set(CallScope(incident, claim))
+def under(*, incident: IncidentId, claim: ClaimId | None = None, may_send: MaySend | None = None) -> Iterator[None]:
+    """Calls made inside belong to this incident, and are made under this claim. A write without `may_send` is refused:
+    who only observes gives none."""
+    token = _scope.set(CallScope(incident, claim, may_send))
     try:
         yield
     finally:
@@ -94,11 +101,11 @@ class CallRecorder:
     async def send(self, call: Call, transport: Callable[[], Awaitable[Reply]]) -> Reply:
         """Sends through `transport`, which reads the deadline itself and raises nothing that it can name."""
         scope = _scope.get()
-        if call.write and scope.claim is None:
+        if call.write and (scope.claim is None or scope.may_send is None):
             raise AdapterError(
-                f"{call.operation} on {call.adapter} was not sent: there is no claim",
+                f"{call.operation} on {call.adapter} was not sent: there is no claim to send it under",
                 retryable=False,
-                cause="a write was made outside recorder.under(claim=...)",
+                cause="a write was made outside recorder.under(claim=..., may_send=...)",
                 next_step="report this as a bug: every effect needs a claim",
             )
         if scope.incident is None:
@@ -126,8 +133,9 @@ class CallRecorder:
                 duration_ms=took,
             )
 
+        may = not call.write or scope.may_send is None or await scope.may_send()
         try:
-            reply = await transport()
+            reply = await transport() if may else Reply("not_sent", "authority_lost")
         except asyncio.CancelledError:
             # The process is going down with the call on its way: say so before we go.
             await asyncio.shield(self._finish(call, entry("unknown", None), None))

@@ -55,6 +55,9 @@ class ShieldedSqliteSaver(AsyncSqliteSaver):
     async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
         await self._guard(lambda: AsyncSqliteSaver.aput_writes(self, *args, **kwargs))
 
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._guard(lambda: AsyncSqliteSaver.adelete_thread(self, thread_id))
+
 
 @asynccontextmanager
 async def sqlite_checkpoints(path: Path) -> AsyncIterator[BaseCheckpointSaver[str]]:

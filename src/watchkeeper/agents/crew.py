@@ -5,23 +5,25 @@ Made once by the composition root; holds no state of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import Field
 
 from watchkeeper.adapters.contract import Registry
-from watchkeeper.agents.detector.clear import all_resolved
+from watchkeeper.agents.detector.clear import all_resolved, deployments, resolved
 from watchkeeper.agents.detector.config import DetectorConfig
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
 from watchkeeper.agents.remediator.execute import Executor
 from watchkeeper.agents.remediator.plan import Planner
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.findings import FailureMode, Finding
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.sli import Sli, SliReading
+from watchkeeper.core.subjects import Subject
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.policies.approvals import Approvals
@@ -84,7 +86,17 @@ class Crew:
     async def all_gone(self, incident: IncidentId) -> bool:
         """Whether every finding of the incident is known to be over."""
         findings = await self.incidents.findings(incident)
-        return all_resolved(findings, self.signals, self.now(), self.detectors)
+        left = [each for each in findings if not resolved(each, self.signals, self.now(), self.detectors)]
+        if not left or any(each.mode is not FailureMode.PROVIDER_OUTAGE for each in left):
+            return bool(findings) and not left
+        drained = await self._drained(left)
+        return all_resolved(left, self.signals, self.now(), self.detectors, drained)
+
+    async def _drained(self, findings: Iterable[Finding]) -> Collection[Subject]:
+        """Deployments that get nothing, though not because of a remedy of ours: that would be given back."""
+        ours = {remedy.change.target.id for remedy in await self.remedies.in_force()}
+        blamed = {each for finding in findings for each in deployments(finding) if each.id not in ours}
+        return await self.planner.world.drained(blamed) if blamed else ()
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -6,7 +6,10 @@ is not done again, so a phase can simply be asked for again after a crash or whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from structlog.contextvars import bound_contextvars
 
 from watchkeeper.agents.crew import Crew
 from watchkeeper.agents.records import Asked, Done, Phase
@@ -15,22 +18,31 @@ from watchkeeper.agents.watcher import Watcher
 from watchkeeper.core.actions import Change
 from watchkeeper.core.claims import EffectPhase, authority_scopes
 from watchkeeper.core.errors import RefusedError
+from watchkeeper.core.ids import OrderId
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.sli import SliReading
-from watchkeeper.policies.claims import ClaimRequest
+from watchkeeper.policies.claims import Also, ClaimRequest, action_key
 
 
 async def effect_all(
-    watch: Watcher, state: WatchState, plan: Plan, phase: EffectPhase, changes: Mapping[int, Change], n: int
+    watch: Watcher,
+    state: WatchState,
+    plan: Plan,
+    phase: EffectPhase,
+    changes: Mapping[int, Change],
+    n: int,
+    also: Callable[[int], Also],
 ) -> Phase:
-    """Carries out `changes` (step → change) as the `n`-th repetition of `phase`; an apply ends at the first step that
-    does not succeed. Raises RefusedError where the very first claim is refused; a later one ends the phase."""
+    """Carries out `changes` (step → change) as the `n`-th repetition of `phase`; `also` (of a step) is written with the
+    end of its effect. An apply ends at the first step that does not succeed. Raises RefusedError where the very first
+    claim is refused; a later one ends the phase."""
     effects: list[EffectOutcome] = []
     for step, change in changes.items():
-        request = await _request(watch, state, plan, phase, step, n)
+        ask = partial(_request, watch, state, plan, phase, step, n)
         try:
-            outcome = await watch.crew.executor.ensure(request, change)
+            with bound_contextvars(plan=plan.id, action=action_key(plan, step, phase, n, _order(state, phase))):
+                outcome = await watch.crew.executor.ensure(ask, change, also(step))
         except RefusedError as refused:
             if not effects:
                 raise
@@ -58,11 +70,17 @@ async def _request(
         n=n,
         record=decided.record,
         epochs=epochs,
+        order=_order(state, phase),
         approval=None if asked is None else asked.request.approval,
         breach=_breach(crew, plan) if phase is EffectPhase.APPLY else None,
         holder=crew.holder,
         valid_s=crew.timing.claim_s,
     )
+
+
+def _order(state: WatchState, phase: EffectPhase) -> OrderId | None:
+    order = state.get("order", "")
+    return OrderId(order) if order and phase is EffectPhase.UNDO else None
 
 
 def _breach(crew: Crew, plan: Plan) -> SliReading:

@@ -17,6 +17,9 @@ from langgraph.types import interrupt
 
 from watchkeeper.agents.state import WatchState
 
+DUE = "due"
+"""What resumes a wait whose time has come; anything else is the id of a person's order."""
+
 
 class Node(Protocol):
     async def __call__(self, state: WatchState) -> WatchState: ...
@@ -27,7 +30,7 @@ EDGES: dict[str, tuple[str, ...]] = {
     "diagnose": ("propose", "escalate"),
     "propose": ("decide", "escalate"),
     "decide": ("execute", "approve", "escalate"),
-    "approve": ("approve", "execute", "escalate"),
+    "approve": ("approve", "execute", "escalate", "undo"),
     "execute": ("verify", "undo", "escalate", "close", "diagnose", "hold", "wait"),
     "verify": ("verify", "wait", "hold", "undo"),
     "hold": ("wait", "release", "undo", "escalate", "close"),
@@ -41,9 +44,14 @@ EDGES: dict[str, tuple[str, ...]] = {
 
 
 async def _wait(state: WatchState) -> WatchState:
-    """Sleeps, durably. The runner resumes it when the time has come, or earlier when a person asks for the undo."""
+    """Sleeps, durably. The runner resumes it when the time has come, or earlier when a person orders the undo."""
     answer = interrupt({"until": state["wait_until"], "for": state["after"]})
-    return {"next": "undo" if answer == "undo" else state["after"]}
+    return ordered(answer) or {"next": state["after"]}
+
+
+def ordered(answer: str) -> WatchState | None:
+    """Where a person's order leads; None for an answer that only says that it is time."""
+    return None if answer == DUE else {"next": "undo", "order": answer, "undos": 0, "extra": 0}
 
 
 def build(nodes: dict[str, Node], saver: BaseCheckpointSaver[str]) -> CompiledStateGraph[Any, Any, Any, Any]:

@@ -10,19 +10,28 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Row, Select, insert, or_, select, update
+from sqlalchemy import Row, Select, case, delete, exists, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from watchkeeper.agents.records import Proposed
+from watchkeeper.agents.records import Decided, Proposed
 from watchkeeper.agents.tables import incident as incidents
 from watchkeeper.agents.tables import incident_finding, incident_step
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import Clock
-from watchkeeper.core.entries import Draft, EntryType, FindingRecorded, IncidentClosed, IncidentOpened
+from watchkeeper.core.decisions import DecisionRecord
+from watchkeeper.core.entries import (
+    Draft,
+    EntryType,
+    FindingRecorded,
+    IncidentClosed,
+    IncidentOpened,
+    OrderKind,
+    OrderRecorded,
+)
 from watchkeeper.core.errors import ConflictError, NotFoundError
-from watchkeeper.core.evidence import EvidenceKind
+from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.findings import FailureMode, Finding, Severity
-from watchkeeper.core.ids import IncidentId, PlanId, new_id
+from watchkeeper.core.ids import DecisionId, IncidentId, OrderId, PlanId, new_id
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal
@@ -71,6 +80,8 @@ class Incident(Contract):
     resolution: str
     wake_at: Instant | None
     request: Request
+    order_id: OrderId | None
+    """Of the request that waits to be taken up, by which the ledger knows it."""
     requested_by: Principal | None
     errors: int
     relapses: int
@@ -161,6 +172,25 @@ class Incidents:
             found = [Proposed.model_validate_json(row.result).plan for row in (await tx.execute(query)).all()]
         return next((each for each in found if each is not None and each.id == plan), None)
 
+    async def decision(self, incident: IncidentId, decision: DecisionId) -> DecisionRecord | None:
+        """A decision that was made for the incident; None if no step recorded it."""
+        query = select(incident_step.c.result).where(
+            incident_step.c.incident == incident, incident_step.c.step.like("decide/%")
+        )
+        async with self._store.read() as tx:
+            found = [Decided.model_validate_json(row.result).record for row in (await tx.execute(query)).all()]
+        return next((each for each in found if each.id == decision), None)
+
+    async def open_now(self) -> tuple[Incident, ...]:
+        """Every incident that is not closed, newest first."""
+        query = select(incidents).where(incidents.c.status != Status.CLOSED)
+        return await self._all(query.order_by(incidents.c.opened.desc(), incidents.c.id.desc()))
+
+    async def count_open(self) -> int:
+        query = select(func.count()).select_from(incidents).where(incidents.c.status != Status.CLOSED)
+        async with self._store.read() as tx:
+            return int((await tx.execute(query)).scalar_one())
+
     async def list(self, *, include_closed: bool = False, limit: int = 100) -> tuple[Incident, ...]:
         """Newest first, at most `limit`."""
         query = select(incidents).order_by(incidents.c.opened.desc(), incidents.c.id.desc()).limit(limit)
@@ -169,10 +199,8 @@ class Incidents:
         return await self._all(query)
 
     async def due(self, now: datetime, limit: int = 64) -> tuple[Incident, ...]:
-        """Open incidents whose time has come, or of which a person asked something; the longest due first."""
-        query = select(incidents).where(
-            incidents.c.status != Status.CLOSED, or_(incidents.c.wake_at <= now, incidents.c.request != Request.NONE)
-        )
+        """Open incidents whose time has come, also because a person asked something; the longest due first."""
+        query = select(incidents).where(incidents.c.status != Status.CLOSED, incidents.c.wake_at <= now)
         return await self._all(query.order_by(incidents.c.wake_at).limit(limit))
 
     async def _all(self, query: Select[tuple[object, ...]]) -> tuple[Incident, ...]:
@@ -181,25 +209,33 @@ class Incidents:
         return tuple(_incident(row) for row in rows)
 
     async def set_status(self, tx: AsyncConnection, incident: IncidentId, status: Status) -> None:
-        """Within the caller's transaction, beside what made the status true."""
+        """Within the caller's transaction, beside what made the status true. What a person has closed stays closed."""
         now = self._clock.now()
-        await tx.execute(update(incidents).where(incidents.c.id == incident).values(status=status, updated=now))
+        still = (incidents.c.id == incident) & (incidents.c.status != Status.CLOSED)
+        await tx.execute(update(incidents).where(still).values(status=status, updated=now))
 
-    async def sleep(self, incident: IncidentId, until: datetime | None, *, errors: int = 0) -> None:
-        """When to look at it next; None: only when a person asks."""
+    async def sleep(self, incident: Incident, until: datetime | None, *, errors: int = 0) -> None:
+        """When to look at it next; None: only when a person asks. Not, if it was woken since `incident` was read: that
+        is not slept over."""
+        unchanged = incidents.c.wake_at.is_not_distinct_from(incident.wake_at)
+        wake_at = case((unchanged, literal(until, incidents.c.wake_at.type)), else_=incidents.c.wake_at)
+        values = {"wake_at": wake_at, "errors": errors}
         async with self._store.write() as tx:
-            await tx.execute(update(incidents).where(incidents.c.id == incident).values(wake_at=until, errors=errors))
+            await tx.execute(update(incidents).where(incidents.c.id == incident.id).values(values))
 
     async def wake(self, incident: IncidentId) -> None:
-        await self.sleep(incident, self._clock.now())
+        async with self._store.write() as tx:
+            await tx.execute(update(incidents).where(incidents.c.id == incident).values(wake_at=self._clock.now()))
 
     async def ask(self, incident: IncidentId, request: Request, by: Principal) -> None:
-        """Leaves a person's request for the incident's next step. Refused once the incident is closed."""
+        """Leaves a person's request for the incident's next step, and records who asked. Refused once the incident is
+        closed."""
+        now = self._clock.now()
+        order = OrderId(new_id("ord", now))
+        asked = {"request": request, "order_id": order, "requested_by": canonical_model(by), "wake_at": now}
         async with self._store.write() as tx:
             done = await tx.execute(
-                update(incidents)
-                .where(incidents.c.id == incident, incidents.c.status != Status.CLOSED)
-                .values(request=request, requested_by=canonical_model(by), wake_at=self._clock.now())
+                update(incidents).where(incidents.c.id == incident, incidents.c.status != Status.CLOSED).values(**asked)
             )
             if done.rowcount == 0:
                 raise ConflictError(
@@ -207,11 +243,15 @@ class Incidents:
                     cause="its remedy was already given back",
                     next_step=f"watchkeeper ledger show {incident}",
                 )
+            ordered = OrderRecorded(order=order, incident=incident, kind=OrderKind(request), by=by)
+            await self._ledger.append(tx, Draft(type=EntryType.ORDER, subject=incident, data=ordered))
 
-    async def answered(self, tx: AsyncConnection, incident: IncidentId) -> None:
-        """The request has been taken up."""
+    async def answered(self, tx: AsyncConnection, incident: IncidentId, order: OrderId) -> None:
+        """The order has been taken up. One that was given since is not: it waits for its turn."""
         await tx.execute(
-            update(incidents).where(incidents.c.id == incident).values(request=Request.NONE, requested_by=None)
+            update(incidents)
+            .where(incidents.c.id == incident, incidents.c.order_id == order)
+            .values(request=Request.NONE, order_id=None, requested_by=None)
         )
 
     async def close(
@@ -223,13 +263,39 @@ class Incidents:
         relapses: int = 0,
         calm_at: datetime | None = None,
     ) -> None:
-        """`calm_at`: until when the same trouble counts as a relapse of this one; None if nothing was done for it."""
+        """`calm_at`: until when the same trouble counts as a relapse of this one; None if nothing was done for it.
+        Raises `ConflictError` if it was closed meanwhile."""
         now = self._clock.now()
         ended = {"status": Status.CLOSED, "closed": now, "updated": now, "resolution": resolution, "wake_at": None}
         kept = {"relapses": relapses, "calm_at": calm_at}
-        await tx.execute(update(incidents).where(incidents.c.id == incident).values(ended | kept))
+        still = (incidents.c.id == incident) & (incidents.c.status != Status.CLOSED)
+        if (await tx.execute(update(incidents).where(still).values(ended | kept))).rowcount != 1:
+            raise ConflictError(
+                f"incident {incident} is closed already",
+                cause="a person or another process closed it",
+                next_step=f"watchkeeper ledger show {incident}",
+            )
         data = IncidentClosed(incident=incident, resolution=resolution)
         await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_CLOSED, subject=incident, data=data))
+
+    async def spent(self, before: datetime, limit: int = 64) -> tuple[IncidentId, ...]:
+        """Incidents that were closed before then and whose steps are still kept."""
+        kept = exists().where(incident_step.c.incident == incidents.c.id)
+        query = select(incidents.c.id).where(incidents.c.status == Status.CLOSED, incidents.c.closed < before, kept)
+        async with self._store.read() as tx:
+            rows = (await tx.execute(query.order_by(incidents.c.closed).limit(limit))).all()
+        return tuple(IncidentId(row.id) for row in rows)
+
+    async def forget_steps(self, tx: AsyncConnection, incident: IncidentId) -> None:
+        """Of a closed incident: nothing of it will be done again, and the ledger has the story."""
+        await tx.execute(delete(incident_step).where(incident_step.c.incident == incident))
+
+    async def close_for(self, tx: AsyncConnection, incident: Incident, by: Principal, comment: EvidenceRef) -> None:
+        """Closes it by a person's order."""
+        order = OrderId(new_id("ord", self._clock.now()))
+        ordered = OrderRecorded(order=order, incident=incident.id, kind=OrderKind.CLOSE, by=by, comment=comment)
+        await self._ledger.append(tx, Draft(type=EntryType.ORDER, subject=incident.id, data=ordered))
+        await self.close(tx, incident.id, "closed_by_person", relapses=incident.relapses)
 
 
 async def _not_yet_calm(tx: AsyncConnection, fingerprint: str, now: datetime) -> Incident | None:

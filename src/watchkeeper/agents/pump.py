@@ -1,18 +1,21 @@
 """From the inbox into the signal state, in order, across restarts.
 
 The state is kept as a snapshot with the inbox offset it stands for; a restart restores it and reads on from there. The
-bus only says that the inbox grew: a lost or repeated message is harmless.
+bus only says that the inbox grew: a lost or repeated message is harmless, as long as somebody also looks by himself now
+and then (the daemon's job does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import structlog
 from sqlalchemy import delete, insert, select
 
 from watchkeeper.agents.tables import detector_state
-from watchkeeper.bus.contract import Bus
+from watchkeeper.bus.contract import Bus, Message
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import InputError
 from watchkeeper.core.signals import Signal
@@ -31,6 +34,7 @@ class Pump:
     def __init__(self, store: Store, inbox: Inbox, bus: Bus, signals: SignalState, clock: Clock) -> None:
         self._store, self._inbox, self._bus = store, inbox, bus
         self._signals, self._clock = signals, clock
+        self._reading = asyncio.Lock()
         self.offset = 0
         self.saved_offset = 0
         """Up to here a restart does not need the inbox any more."""
@@ -48,26 +52,27 @@ class Pump:
         await self.catch_up()
 
     async def catch_up(self) -> int:
-        """Applies everything that the inbox holds beyond our offset; returns how many signals."""
+        """Applies everything that the inbox holds beyond our offset; returns how many signals.
+
+        A signal that cannot be applied is passed over at the next call: one must not hold up all that follow.
+        """
         applied = 0
-        while batch := await self._inbox.after(self.offset, BATCH):
-            for offset, received, signal in batch:
-                self._signals.apply(signal, received)
-                self.offset = offset
-            applied += len(batch)
+        async with self._reading:
+            while batch := await self._inbox.after(self.offset, BATCH):
+                for offset, received, signal in batch:
+                    self.offset = offset
+                    self._signals.apply(signal, received)
+                applied += len(batch)
         return applied
 
-    async def run(self) -> None:
-        """Follows the inbox for as long as the bus is open."""
-        async for message in self._bus.subscribe(TOPIC, GROUP):
-            await self.catch_up()
-            await message.ack()
+    def bells(self) -> AsyncIterator[Message]:
+        """One for each time the inbox grew, for as long as the bus is open; to be acknowledged after reading."""
+        return self._bus.subscribe(TOPIC, GROUP)
 
-    def apply_blind(self, signals: Sequence[Signal]) -> None:
+    def apply_blind(self, signals: Sequence[Signal], received: datetime) -> None:
         """What could not be made durable is still looked at, in memory only (invariant 11)."""
-        now = self._clock.now()
         for signal in signals:
-            self._signals.apply(signal, now)
+            self._signals.apply(signal, received)
 
     async def save(self) -> None:
         """Keeps the state and its offset, in one transaction."""

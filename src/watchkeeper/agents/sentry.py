@@ -1,12 +1,14 @@
 """The detector's round: evaluate, correlate, open or join incidents, and keep the signal state restorable.
 
 One round at a time. A finding that is already recorded under its fingerprint in an open incident is not recorded again.
-What a remedy in force explains joins that remedy's incident and starts nothing new (invariant 12).
+What a remedy in force explains joins that remedy's incident and starts nothing new (invariant 12). A finding that
+cannot be recorded, by its own fault, holds up no other: it is logged, counted and told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 
 import structlog
@@ -15,10 +17,12 @@ from watchkeeper.agents.detector.correlate import Held, OpenIncident, correlate
 from watchkeeper.agents.detector.drafting import Detected
 from watchkeeper.agents.detector.evaluate import Detectors
 from watchkeeper.agents.incidents import Incidents
-from watchkeeper.agents.outbox import Notice
+from watchkeeper.agents.outbox import Notice, Outbox
 from watchkeeper.core.actions import Target
 from watchkeeper.core.clock import Clock
-from watchkeeper.core.entries import Draft, EntryType
+from watchkeeper.core.entries import Draft, EntryType, Eviction
+from watchkeeper.core.errors import UnavailableError, WatchkeeperError
+from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import IncidentId, RemedyId
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.core.subjects import Subject, SubjectKind
@@ -28,6 +32,9 @@ from watchkeeper.signals.state import SignalState
 from watchkeeper.store.engine import Store
 
 log = structlog.get_logger(__name__)
+
+MAX_TOLD = 1000
+"""Of how many troubles that are not on record it is known that people were told."""
 
 TARGET_SUBJECTS = {
     "key": SubjectKind.KEY,
@@ -52,17 +59,22 @@ class Sentry:
         detectors: Detectors,
         incidents: Incidents,
         remedies: Remedies,
+        outbox: Outbox,
         clock: Clock,
         opened: Callable[[IncidentId], None],
     ) -> None:
         self._store, self._ledger, self._signals, self._detectors = store, ledger, signals, detectors
-        self._incidents, self._remedies, self._clock, self._opened = incidents, remedies, clock, opened
-        self._told_blind: set[str] = set()
+        self._incidents, self._remedies, self._outbox = incidents, remedies, outbox
+        self._clock, self._opened = clock, opened
+        self._told_blind: dict[str, None] = {}
+        self._unrecorded: dict[str, None] = {}
+        self._evicted: Counter[tuple[str, str]] = Counter()
         self._marked: dict[RemedyId, Remedy] = {}
 
     async def round(self) -> int:
         """One evaluation; returns how many findings were new."""
         now = self._clock.now()
+        self._told_blind.clear()
         self._signals.tick(now)
         await self._mark_remedies()
         await self._tell_evictions()
@@ -72,8 +84,23 @@ class Sentry:
         open_now = await self._open()
         new = 0
         for each in detected:
-            new += await self._place(each, open_now)
+            try:
+                new += await self._place(each, open_now)
+            except UnavailableError:
+                raise
+            except Exception as error:  # whatever is wrong with this one, the others must be placed
+                await self._not_recorded(each.finding, error)
         return new
+
+    async def _not_recorded(self, finding: Finding, error: Exception) -> None:
+        """Once per trouble. It is tried again each round, and may fit later."""
+        reason = error.code if isinstance(error, WatchkeeperError) else "error"
+        if not _first_time(self._unrecorded, finding.fingerprint):
+            return
+        log.error("finding_not_recorded", mode=finding.mode, subject=str(finding.subject), exc_info=error)
+        self._evicted["finding", reason] += 1
+        async with self._store.write() as tx:
+            await self._outbox.put(tx, _notice(finding, "finding_not_recorded", reason, self._clock.now()))
 
     async def _place(self, detected: Detected, open_now: list[OpenIncident]) -> bool:
         finding = detected.finding
@@ -102,7 +129,7 @@ class Sentry:
                 findings=await self._incidents.findings(incident.id),
                 held=tuple(touched.get(incident.id, ())),
             )
-            for incident in await self._incidents.list(limit=1000)
+            for incident in await self._incidents.open_now()
         ]
 
     async def _touched(self) -> dict[IncidentId, list[Held]]:
@@ -119,25 +146,17 @@ class Sentry:
                 found.setdefault(incident, []).append(Held(subject=subject, since=since))
         return found
 
-    async def blind_round(self, tell: Callable[[Notice], Awaitable[bool]]) -> None:
-        """While nothing can be recorded: look all the same, and tell people directly, once per trouble."""
-        now = self._clock.now()
+    async def blind_round(self, now: datetime) -> None:
+        """While nothing can be recorded: look all the same, and tell people directly, once per trouble. `now` is the
+        time to go by, whatever the clock says."""
         self._signals.tick(now)
         for finding, _ in self._detectors.evaluate(self._signals, now):
             if finding.fingerprint in self._told_blind:
                 continue
-            notice = Notice(
-                incident=IncidentId("unrecorded"),
-                kind="seen_blind",
-                reason="recording_impossible",
-                service=finding.scope.service,
-                environment=finding.scope.environment,
-                mode=finding.mode,
-                subject=str(finding.subject),
-                at=now,
-            )
-            if await tell(notice):
-                self._told_blind.add(finding.fingerprint)
+            log.error("seen_blind", mode=finding.mode, subject=str(finding.subject))
+            notice = _notice(finding, "seen_blind", "recording_impossible", now)
+            if await self._outbox.tell_directly(notice) or not self._outbox.sinks:
+                _first_time(self._told_blind, finding.fingerprint)
 
     async def _mark_remedies(self) -> None:
         """Samples under a remedy do not teach the baseline."""
@@ -154,10 +173,35 @@ class Sentry:
             self._signals.under_remedy(subject, remedy.since, until)
 
     async def _tell_evictions(self) -> None:
-        evictions = self._signals.evictions()
-        if not evictions:
+        """What cannot be written now is kept, added up, for the next round."""
+        for each in self._signals.evictions():
+            self._evicted[each.what, each.reason] += each.count
+        if not self._evicted:
             return
+        told = [Eviction(what=what, count=n, reason=reason) for (what, reason), n in sorted(self._evicted.items())]
         async with self._store.write() as tx:
-            await self._ledger.append(
-                tx, *(Draft(type=EntryType.EVICTION, subject="", data=eviction) for eviction in evictions)
-            )
+            await self._ledger.append(tx, *(Draft(type=EntryType.EVICTION, subject="", data=each) for each in told))
+        self._evicted.clear()
+
+
+def _first_time(known: dict[str, None], fingerprint: str) -> bool:
+    """Remembers it, and lets go of the oldest beyond the bound."""
+    if fingerprint in known:
+        return False
+    known[fingerprint] = None
+    if len(known) > MAX_TOLD:
+        del known[next(iter(known))]
+    return True
+
+
+def _notice(finding: Finding, kind: str, reason: str, at: datetime) -> Notice:
+    return Notice(
+        incident=IncidentId("unrecorded"),
+        kind=kind,
+        reason=reason,
+        service=finding.scope.service,
+        environment=finding.scope.environment,
+        mode=finding.mode,
+        subject=str(finding.subject),
+        at=at,
+    )

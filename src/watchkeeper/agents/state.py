@@ -24,6 +24,8 @@ class WatchState(TypedDict, total=False):
     relapses: int
     undos: int
     """How often the undo was tried again because the target could not be asked."""
+    order: str
+    """The person's order that is being obeyed, empty if none is."""
     reason: str
     """Why it was escalated, or how it was resolved."""
     wait_until: str

@@ -12,7 +12,7 @@ from watchkeeper.agents.records import Decided, Done, Proposed
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.steps import Steps
 from watchkeeper.core.entries import Draft, EntryType
-from watchkeeper.core.errors import LedgerError
+from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
@@ -24,7 +24,7 @@ class Watcher:
         self.crew, self.incident, self.steps = crew, incident, steps
 
     async def plan(self, state: WatchState) -> Plan:
-        """The plan of the current attempt. Raises LedgerError if the step that made it was never recorded."""
+        """The plan of the current attempt. Raises NotFoundError if the step that made it was never recorded."""
         proposed = await self.steps.recorded(f"propose/{state.get('attempt', 0)}", Proposed)
         if proposed is None or proposed.plan is None:
             raise _lost("plan", self.incident)
@@ -65,8 +65,8 @@ def key(node: str, state: WatchState) -> str:
     return f"{node}/{state.get('attempt', 0)}/{state.get('cycle', 0)}"
 
 
-def _lost(what: str, incident: IncidentId) -> LedgerError:
-    return LedgerError(
+def _lost(what: str, incident: IncidentId) -> NotFoundError:
+    return NotFoundError(
         f"the recorded {what} of {incident} is not in the database",
         cause="the checkpoint file and the database are of different times: one was restored without the other",
         next_step=f"watchkeeper ledger show {incident}",

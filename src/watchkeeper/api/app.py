@@ -1,17 +1,20 @@
-"""The HTTP application: routes, errors, health. It binds to loopback unless told otherwise, and every route but the two
-probes asks for a token."""
+"""The HTTP application: routes, errors, health. Every route but the two probes asks for a token, the description of the
+routes (`/openapi.json`) too; there are no pages for browsers. Where it listens is for the server to say."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from fastapi import FastAPI, Response
 
 from watchkeeper import __version__
 from watchkeeper.api import authority, errors, incidents, ingest, ledger, people, policies, timeline
+from watchkeeper.api.auth import Known
 from watchkeeper.api.services import HealthReport, Services
 
 
 def create(services: Services) -> FastAPI:
-    app = FastAPI(title="Watchkeeper", version=__version__, docs_url="/docs", redoc_url=None)
+    app = FastAPI(title="Watchkeeper", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.services = services
     errors.install(app)
     for part in (ingest, incidents, authority, timeline, ledger, policies, people):
@@ -28,5 +31,10 @@ def create(services: Services) -> FastAPI:
         report = services.health()
         response.status_code = 200 if report.acting else 503
         return report
+
+    @app.get("/openapi.json", tags=["description"])
+    async def description(caller: Known) -> dict[str, Any]:
+        """Every route with the shapes it takes and gives, as OpenAPI."""
+        return app.openapi()
 
     return app

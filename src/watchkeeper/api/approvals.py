@@ -10,7 +10,7 @@ from watchkeeper.agents.tables import incident_step
 from watchkeeper.core.actions import FieldChange, Intent, Target
 from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
 from watchkeeper.core.entries import ApprovalAnswered, ApprovalRequested
-from watchkeeper.core.errors import LedgerError
+from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.plans import Plan
@@ -44,7 +44,7 @@ class ApprovalView(Contract):
 
 
 async def view(store: Store, approval: Approval) -> ApprovalView:
-    """Raises LedgerError when the steps that the request names are not in the database."""
+    """Raises NotFoundError when the steps that the request names are no longer kept."""
     request = approval.request
     plan, decision = await _recorded(store, request)
     return ApprovalView(
@@ -78,9 +78,9 @@ async def _recorded(store: Store, request: ApprovalRequested) -> tuple[Plan, Dec
             record = Decided.model_validate_json(row.result).record
             decision = record if record.id == request.decision else decision
     if plan is None or decision is None:
-        raise LedgerError(
-            f"the plan or the decision behind {request.approval} is not in the database",
-            cause="rows of the incident's steps were removed by hand or by a partial restore",
+        raise NotFoundError(
+            f"the plan or the decision behind {request.approval} is no longer kept",
+            cause="its incident was closed more than a day ago: the ledger has the story",
             next_step=f"watchkeeper ledger show {request.incident}",
         )
     return plan, decision

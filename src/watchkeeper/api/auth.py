@@ -56,8 +56,8 @@ def require(*roles: Role) -> Callable[[Principal], Awaitable[Principal]]:
 
 
 Known = Annotated[Principal, Depends(principal)]
+"""Anybody with a token; what he may do is asked further on, such as by the terms of an approval."""
 Viewer = Annotated[Principal, Depends(require(Role.VIEWER, Role.APPROVER, Role.OPERATOR))]
 Ingester = Annotated[Principal, Depends(require(Role.INGEST))]
-Approver = Annotated[Principal, Depends(require(Role.APPROVER))]
 Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
 Admin = Annotated[Principal, Depends(require(Role.ADMIN))]

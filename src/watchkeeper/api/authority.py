@@ -10,6 +10,7 @@ from watchkeeper.api.services import HealthReport
 from watchkeeper.core.claims import Claim, EpochSeen
 from watchkeeper.core.model import Contract
 from watchkeeper.policies.epochs import EpochStatus, StopReport
+from watchkeeper.signals.sources import SourceReport
 
 router = APIRouter(tags=["authority"])
 
@@ -23,7 +24,7 @@ class ScopeGiven(Contract):
 
 
 class Status(Contract):
-    """Everything a person asks first: is it watching, may it act, what waits, what is in force."""
+    """Everything a person asks first: is it watching, may it act, what waits, what is in force, who delivers."""
 
     health: HealthReport
     policy_version: str
@@ -33,6 +34,7 @@ class Status(Contract):
     remedies_in_force: int
     in_flight: tuple[Claim, ...]
     notifications_failing: int
+    sources: tuple[SourceReport, ...]
 
 
 @router.post("/v1/stop")
@@ -55,9 +57,10 @@ async def status(wired: Wired, caller: Viewer) -> Status:
         health=wired.health(),
         policy_version=(await wired.versions.active()).version,
         stopped=tuple(scope for scope in scopes if scope.stopped),
-        incidents_open=len(await wired.incidents.list()),
+        incidents_open=await wired.incidents.count_open(),
         approvals_waiting=len(await wired.approvals.pending()),
         remedies_in_force=len(await wired.remedies.in_force()),
         in_flight=await wired.claims.open_claims(),
         notifications_failing=outbox.failing,
+        sources=wired.book.reports(),
     )

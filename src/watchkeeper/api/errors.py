@@ -43,14 +43,16 @@ def install(app: FastAPI) -> None:
     async def _routing(request: Request, error: HTTPException) -> JSONResponse:
         """No such path, or not with this method."""
         code = _ROUTING_CODES.get(error.status_code, "bad_request")
-        problem = Problem(code=code, what=f"{request.method} {request.url.path}: {error.detail}", next="see /docs")
+        problem = Problem(
+            code=code, what=f"{request.method} {request.url.path}: {error.detail}", next="see GET /openapi.json"
+        )
         return JSONResponse(problem.model_dump(), status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        problem = Problem(code="bad_input", what=first["msg"], place=place, next="see /docs for the expected shape")
+        problem = Problem(code="bad_input", what=first["msg"], place=place, next="see GET /openapi.json for the shape")
         return JSONResponse(problem.model_dump(), status_code=422)
 
     @app.exception_handler(Exception)

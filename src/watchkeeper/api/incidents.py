@@ -7,9 +7,10 @@ from typing import Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Incident, Request
 from watchkeeper.api.approvals import ApprovalView, view
-from watchkeeper.api.auth import Approver, Operator, Viewer, Wired
+from watchkeeper.api.auth import Known, Operator, Viewer, Wired
 from watchkeeper.api.services import Services
 from watchkeeper.core.entries import ApprovalAnswer
 from watchkeeper.core.errors import ConflictError
@@ -18,6 +19,7 @@ from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.ledger.story import StoryStep, story
+from watchkeeper.policies.approvals import may_answer
 
 router = APIRouter(tags=["incidents"])
 
@@ -28,6 +30,12 @@ class Answer(Contract):
     answer: Literal["approved", "rejected"]
     comment: str = Field(default="", max_length=2000)
     via: str = Field(default="api", max_length=32, pattern=r"^[a-z0-9-]+$")
+
+
+class Closed(Contract):
+    """Why it is over."""
+
+    comment: str = Field(min_length=1, max_length=2000)
 
 
 @router.get("/v1/incidents")
@@ -63,6 +71,13 @@ async def undo(incident: IncidentId, wired: Wired, caller: Operator) -> Incident
     return await wired.incidents.get(incident)
 
 
+@router.post("/v1/incidents/{incident}/close")
+async def close(incident: IncidentId, given: Closed, wired: Wired, caller: Operator) -> Incident:
+    """Closes an escalated incident by a person's word. Refused while anything of it is in force."""
+    closing = Closing(wired.store, wired.clock, wired.incidents, wired.claims, wired.remedies, wired.evidence)
+    return await closing.close(incident, caller, given.comment)
+
+
 @router.get("/v1/remedies")
 async def remedies(wired: Wired, caller: Viewer) -> list[Remedy]:
     return list(await wired.remedies.in_force())
@@ -80,12 +95,13 @@ async def approval(approval: ApprovalId, wired: Wired, caller: Viewer) -> Approv
 
 
 @router.post("/v1/approvals/{approval}")
-async def answer(approval: ApprovalId, given: Answer, wired: Wired, caller: Approver) -> ApprovalView:
-    """One person's answer. It binds the plan hash that the approval names, once."""
-    incident = (await wired.approvals.get(approval)).request.incident
+async def answer(approval: ApprovalId, given: Answer, wired: Wired, caller: Known) -> ApprovalView:
+    """One person's answer, who holds a role that the approval's own terms name. It binds its plan hash, once."""
+    request = (await wired.approvals.get(approval)).request
+    may_answer(request, caller)
     said = ApprovalAnswer(given.answer)
     await wired.approvals.answer(approval, said, caller, via=given.via, comment=await _kept(wired, given.comment))
-    await wired.incidents.wake(incident)
+    await wired.incidents.wake(request.incident)
     return await view(wired.store, await wired.approvals.get(approval))
 
 

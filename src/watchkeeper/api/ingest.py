@@ -1,11 +1,17 @@
-"""What telemetry and alerts are sent to. A 2xx means: durable. A malformed body gets a 4xx that names the place."""
+"""What telemetry and alerts are sent to. A 2xx means: durable. A malformed body gets a 4xx that names the place.
+
+Every delivery is counted, taken or refused, a wrong token too: a sender's trouble shows in the status.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsPartialSuccess,
     ExportMetricsServiceResponse,
@@ -15,15 +21,41 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from watchkeeper.api.auth import Ingester, Wired
-from watchkeeper.core.errors import InputError
+from watchkeeper.api.auth import Ingester, Wired, services
+from watchkeeper.api.services import Services
+from watchkeeper.core.errors import InputError, WatchkeeperError
 from watchkeeper.core.model import Contract
+from watchkeeper.core.signals import Signal
 from watchkeeper.signals import alertmanager, otlp
+from watchkeeper.signals.inbox import Accepted
+from watchkeeper.signals.sources import SourceKind
 
-router = APIRouter(tags=["ingest"])
-
+SENDERS = {
+    "/v1/traces": SourceKind.OTLP,
+    "/v1/metrics": SourceKind.OTLP,
+    "/v1/alerts/alertmanager": SourceKind.ALERTMANAGER,
+}
 MAX_BODY = otlp.MAX_COMPRESSED
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+
+
+class Counted(APIRoute):
+    """Counts what is refused, wherever on the way that happens."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def counted(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except WatchkeeperError as error:
+                services(request).book.failed(SENDERS[request.url.path], error.what)
+                raise
+
+        return counted
+
+
+router = APIRouter(tags=["ingest"], route_class=Counted)
 
 
 class TooLargeError(InputError):
@@ -41,10 +73,10 @@ async def traces(request: Request, wired: Wired, caller: Ingester) -> Response:
     """OTLP/HTTP traces: protobuf or JSON, gzip or plain."""
     # decoding is pure and may take a second for a full body: not on the loop that serves everybody
     decoded = await asyncio.to_thread(otlp.decode_traces, await _body(request), *_encoding(request))
-    await wired.intake.accept("otlp", decoded.signals)
+    why = "; ".join(decoded.messages)
+    await _take(wired, SourceKind.OTLP, decoded.signals, why)
     if not decoded.rejected:
         return _otlp_reply(request, ExportTraceServiceResponse(), {})
-    why = "; ".join(decoded.messages)
     partial = ExportTracePartialSuccess(rejected_spans=decoded.rejected, error_message=why)
     reply = ExportTraceServiceResponse(partial_success=partial)
     return _otlp_reply(request, reply, {"rejectedSpans": decoded.rejected, "errorMessage": why})
@@ -54,10 +86,10 @@ async def traces(request: Request, wired: Wired, caller: Ingester) -> Response:
 async def metrics(request: Request, wired: Wired, caller: Ingester) -> Response:
     """OTLP/HTTP metrics: protobuf or JSON, gzip or plain."""
     decoded = await asyncio.to_thread(otlp.decode_metrics, await _body(request), *_encoding(request))
-    await wired.intake.accept("otlp", decoded.signals)
+    why = "; ".join(decoded.messages)
+    await _take(wired, SourceKind.OTLP, decoded.signals, why)
     if not decoded.rejected:
         return _otlp_reply(request, ExportMetricsServiceResponse(), {})
-    why = "; ".join(decoded.messages)
     partial = ExportMetricsPartialSuccess(rejected_data_points=decoded.rejected, error_message=why)
     reply = ExportMetricsServiceResponse(partial_success=partial)
     return _otlp_reply(request, reply, {"rejectedDataPoints": decoded.rejected, "errorMessage": why})
@@ -67,8 +99,14 @@ async def metrics(request: Request, wired: Wired, caller: Ingester) -> Response:
 async def alerts(request: Request, wired: Wired, caller: Ingester) -> Received:
     """Alertmanager's webhook, version 4."""
     events = alertmanager.decode(await _body(request), wired.alertmanager)
-    accepted = await wired.intake.accept("alertmanager", events)
+    accepted = await _take(wired, SourceKind.ALERTMANAGER, events)
     return Received(accepted=accepted.new, duplicates=accepted.duplicates)
+
+
+async def _take(wired: Services, source: SourceKind, signals: Sequence[Signal], unusable: str = "") -> Accepted:
+    accepted = await wired.intake.accept(source, signals)
+    wired.book.delivered(source, accepted.new, accepted.duplicates, unusable)
+    return accepted
 
 
 async def _body(request: Request) -> bytes:

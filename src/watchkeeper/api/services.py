@@ -22,11 +22,15 @@ from watchkeeper.policies.remedies import Remedies
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.intake import Intake
+from watchkeeper.signals.sources import SourceBook
 from watchkeeper.store.engine import Store
 
 
 class HealthReport(Contract):
-    """`acting` is false while the database, the ledger or the clock cannot be trusted; `why` is an error code."""
+    """`acting` is false while the database, the ledger or the clock cannot be trusted; `why` is an error code.
+
+    `sources` gives each one's state alone: a probe has no token, and the details are not for everybody.
+    """
 
     acting: bool
     why: str = ""
@@ -40,6 +44,7 @@ class Services:
     clock: Clock
     tokens: Tokens
     intake: Intake
+    book: SourceBook
     incidents: Incidents
     approvals: Approvals
     claims: Claims

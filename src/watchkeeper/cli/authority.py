@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
@@ -15,6 +16,9 @@ Scope = Annotated[
 ]
 
 
+STATES = {"ok": "green", "waiting": "dim"}
+
+
 def register(app: typer.Typer) -> None:
     @app.command()
     def stop(context: typer.Context, scope: Scope = "all", json: Json = False) -> None:
@@ -23,35 +27,36 @@ def register(app: typer.Typer) -> None:
         if json:
             out.as_json(report)
             return
-        out.console.print(f"[bold red]stopped[/] {report['scope']} at epoch {report['epoch']}")
+        out.say(Text.assemble(("stopped", "bold red"), out.plain(f" {report['scope']} at epoch {report['epoch']}")))
         for claim in report["in_flight"]:
-            out.console.print(f"  in flight, may still land: {claim['key']}")
+            out.say(f"  in flight, may still land: {claim['key']}")
         for remedy in report["half_done"]:
-            out.console.print(f"  stands as it is: {remedy['change']['target']['id']} of {remedy['incident']}")
+            out.say(f"  stands as it is, changed by {remedy['incident']}:")
+            out.say(f"    {remedy['change']['target']['id']}")
         if not report["in_flight"]:
-            out.console.print("  nothing was in flight")
-        out.console.print(f"  lift it: watchkeeper resume {scope}")
+            out.say("  nothing was in flight")
+        out.say(f"  an admin lifts it: watchkeeper resume {scope}")
 
     @app.command()
     def resume(context: typer.Context, scope: Scope = "all", json: Json = False) -> None:
-        """Lift a stop. Decisions made before the stop are made anew."""
+        """Lift a stop, as an admin. Decisions made before the stop are made anew."""
         report = client(context).post("/v1/resume", {"scope": scope})
         if json:
             out.as_json(report)
             return
-        out.console.print(f"[green]resumed[/] {report['scope']} at epoch {report['epoch']}")
+        out.say(Text.assemble(("resumed", "green"), out.plain(f" {report['scope']} at epoch {report['epoch']}")))
 
     @app.command()
     def status(context: typer.Context, json: Json = False) -> None:
-        """Is it watching, may it act, what waits, what is in force."""
+        """Is it watching, may it act, what waits, what is in force, who delivers."""
         now = client(context).get("/v1/status")
         if json:
             out.as_json(now)
             return
         health = now["health"]
-        may = "[green]yes[/]" if health["acting"] else f"[bold red]no[/]: {health['why']}"
+        may = Text("yes", "green") if health["acting"] else Text(out.plain(f"no: {health['why']}"), "bold red")
         stops = ", ".join(scope["scope"] for scope in now["stopped"]) or "none"
-        rows = [
+        rows: list[tuple[str, str | Text]] = [
             ("may act", may),
             ("stops", stops),
             ("policy", now["policy_version"][:23]),
@@ -61,5 +66,19 @@ def register(app: typer.Typer) -> None:
             ("in flight", str(len(now["in_flight"]))),
             ("notifications failing", str(now["notifications_failing"])),
         ]
-        rows += [(f"source {name}", state) for name, state in sorted(health["sources"].items())]
+        rows += [(f"source {each['name']}", _delivers(each)) for each in now["sources"]]
         out.table(("what", "now"), rows, "")
+
+
+def _delivers(source: dict[str, Any]) -> Text:
+    """`ok, last 14:03:22, 120 signals`, and what went wrong last, if anything did."""
+    state = source["state"]
+    parts = [Text(out.plain(state), STATES.get(state, "bold red"))]
+    if source["last_ok"] is not None:
+        parts.append(Text(f"last {out.clock_time(source['last_ok'])}, {source['signals']} signals"))
+    if source["duplicates"]:
+        parts.append(Text(f"{source['duplicates']} known before"))
+    if source["last_failure"] is not None:
+        when = out.clock_time(source["last_failure"])
+        parts.append(Text(f"{source['failures']} failed, trouble at {when}: {out.plain(source['last_error'])}"))
+    return Text(", ").join(parts)

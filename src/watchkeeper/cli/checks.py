@@ -6,6 +6,7 @@ Every check gives one result and stops no other. It changes nothing and sends no
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from typing import Literal
 
 import httpx
 
+from watchkeeper.cli.offers import offers
+from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.errors import ConfigError, StoreError, UnavailableError, WatchkeeperError
-from watchkeeper.daemon.settings import GatewaySettings, Settings
+from watchkeeper.daemon.settings import ApiSettings, GatewaySettings, Settings
 from watchkeeper.ledger.keys import load_key
 from watchkeeper.policies import load as policy_files
 from watchkeeper.policies.compile import compile_policy
 from watchkeeper.runbooks.loader import load_catalog
+from watchkeeper.signals.prometheus import PrometheusConfig, PrometheusPoller
 from watchkeeper.store import schema
 from watchkeeper.store.engine import Store
 
@@ -29,15 +33,18 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Check:
-    """`error` is set when it failed; `detail` says what was found."""
+    """`error` is set when it failed; `detail` says what was found, `warning` what is allowed and hardly meant."""
 
     name: str
     detail: str = ""
     error: WatchkeeperError | None = None
+    warning: str = ""
 
     @property
-    def state(self) -> Literal["ok", "failed"]:
-        return "ok" if self.error is None else "failed"
+    def state(self) -> Literal["ok", "warning", "failed"]:
+        if self.error is not None:
+            return "failed"
+        return "warning" if self.warning else "ok"
 
 
 def offline(settings: Settings) -> Iterator[Check]:
@@ -45,16 +52,21 @@ def offline(settings: Settings) -> Iterator[Check]:
     yield _checked("policy", lambda: _policy(settings))
     yield _checked("runbooks", lambda: _runbooks(settings))
     yield _checked("data directory", lambda: _writable(settings.data_dir))
+    yield _listens(settings.api)
+    if settings.protected:
+        yield _protects(settings)
     if settings.ledger.signing_key_path is not None:
         path = settings.ledger.signing_key_path
         yield _checked("signing key", lambda: load_key(path, settings.ledger.origin).verifier.vkey)
 
 
 def connecting(settings: Settings) -> Iterator[Check]:
-    """Who answers: the database and each gateway."""
+    """Who answers: the database, each gateway and each Prometheus."""
     yield _checked("database", lambda: asyncio.run(_database(settings)))
     for gateway in settings.gateways:
         yield _checked(f"gateway {gateway.name}", partial(_gateway, gateway))
+    for source in settings.prometheus:
+        yield _checked(f"prometheus {source.name}", partial(_prometheus, source))
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:
@@ -74,7 +86,9 @@ def _policy(settings: Settings) -> str:
 
 def _runbooks(settings: Settings) -> str:
     given = settings.runbooks
-    catalog = load_catalog(given.dirs, shipped=given.shipped, overrides=given.overrides)
+    catalog = load_catalog(
+        given.dirs, shipped=given.shipped, overrides=given.overrides, offers=offers(), series=settings.series()
+    )
     return ", ".join(runbook.name for runbook in catalog.runbooks) or "none"
 
 
@@ -91,6 +105,42 @@ def _writable(directory: Path) -> str:
             next_step="choose another data_dir, or change the owner of that directory",
         )
     return str(directory)
+
+
+def _listens(api: ApiSettings) -> Check:
+    where = f"{api.host}:{api.port}"
+    if api.host == "localhost" or (_is_address(api.host) and ipaddress.ip_address(api.host).is_loopback):
+        return Check("api", where)
+    text = f"{where} can be reached from other machines, in plain HTTP: put a proxy with TLS in front of it"
+    return Check("api", where, warning=text)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _protects(settings: Settings) -> Check:
+    """A target that no configured adapter could ever name is not protected, it is mistyped."""
+    adapters = [f"litellm:{gateway.name}" for gateway in settings.gateways if gateway.manage]
+    kinds = sorted({offer.target_kind for offer in offers()})
+    beginnings = [f"{adapter}/{kind}/" for adapter in adapters for kind in kinds]
+    idle = [each for each in settings.protected if not any(_could_be(each, start) for start in beginnings)]
+    if not idle:
+        return Check("protected", f"{len(settings.protected)} target(s)")
+    text = f"{', '.join(idle)}: no target begins so; they are ADAPTER/KIND/ID, such as "
+    text += beginnings[0] + "..." if beginnings else "litellm:NAME/key/..., and no gateway is managed"
+    return Check("protected", warning=text)
+
+
+def _could_be(protected: str, beginning: str) -> bool:
+    if protected.endswith("*"):
+        prefix = protected[:-1]
+        return prefix.startswith(beginning) or beginning.startswith(prefix)
+    return protected.startswith(beginning) and protected != beginning
 
 
 async def _database(settings: Settings) -> str:
@@ -138,3 +188,22 @@ def _gateway(gateway: GatewaySettings) -> str:
             next_step="curl it from this machine",
         )
     return "answers, and takes the admin key"
+
+
+def _prometheus(source: PrometheusConfig) -> str:
+    """One poll, as the daemon makes them, with nothing kept of it."""
+    samples, unusable = asyncio.run(_polled(source))
+    if unusable:
+        raise ConfigError(
+            unusable,
+            place=f"prometheus {source.name}",
+            cause="the query is mistyped, or its series are not labelled as the settings say",
+            next_step="try the query in Prometheus's own console",
+        )
+    return f"answers, {len(source.queries)} queries give {samples} samples"
+
+
+async def _polled(source: PrometheusConfig) -> tuple[int, str]:
+    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+        poller = PrometheusPoller(source, client, SystemClock())
+        return len(await poller.poll()), poller.unusable

@@ -1,16 +1,19 @@
-"""Speaks to the daemon. Finds it by option, environment, or the data directory of a daemon on this machine."""
+"""Speaks to the daemon. Finds it by option, environment, or the data directory of a daemon on this machine.
+
+It checks neither what the daemon answers nor who answers: the address is trusted as it is given.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
 
-from watchkeeper.core.errors import ForbiddenError, UnavailableError, WatchkeeperError
+from watchkeeper.core.errors import ConfigError, ForbiddenError, UnavailableError, WatchkeeperError
 
 TOKEN_FILE = "local.token"  # noqa: S105  # a file name
 API_FILE = "api.json"
@@ -113,10 +116,11 @@ def _foreign(reply: httpx.Response) -> UnavailableError:
 
 
 def connect(api_url: str | None, data_dir: Path | None) -> Client:
-    """Options first, then WATCHKEEPER_API_URL and WATCHKEEPER_TOKEN, then the data directory of a local daemon."""
+    """Options first, then WATCHKEEPER_API_URL and WATCHKEEPER_TOKEN or WATCHKEEPER_TOKEN_FILE, then the data directory
+    of a local daemon."""
     where = data_dir or Path(os.environ.get("WATCHKEEPER_DATA_DIR", "var"))
     url = api_url or os.environ.get("WATCHKEEPER_API_URL") or _local_url(where)
-    token = os.environ.get("WATCHKEEPER_TOKEN") or _local_token(where)
+    token = _given_token(os.environ) or _local_token(where)
     return Client(url, token)
 
 
@@ -131,12 +135,40 @@ def _local_url(where: Path) -> str:
         ) from error
 
 
+def _given_token(environ: Mapping[str, str]) -> str:
+    """Empty where none is given."""
+    token, file = environ.get("WATCHKEEPER_TOKEN", ""), environ.get("WATCHKEEPER_TOKEN_FILE", "")
+    if token and file:
+        raise ConfigError(
+            "the token is given twice: as a value and as a file",
+            place="WATCHKEEPER_TOKEN and WATCHKEEPER_TOKEN_FILE",
+            cause="it is not said which of the two is meant",
+            next_step="unset one of them",
+        )
+    if not file:
+        return token
+    try:
+        read = Path(file).read_text(encoding="utf-8").strip()
+        why = "it is empty"
+    except (OSError, UnicodeDecodeError) as error:
+        read, why = "", (error.strerror or "" if isinstance(error, OSError) else "it is not UTF-8 text")
+    if not read:
+        raise ConfigError(
+            f"cannot use the token file {file}: {why}",
+            place="WATCHKEEPER_TOKEN_FILE",
+            cause="the file is missing, empty, or not readable by this user",
+            next_step="watchkeeper token create NAME --role ROLE, into that file",
+        )
+    return read
+
+
 def _local_token(where: Path) -> str:
     try:
         return (where / TOKEN_FILE).read_text().strip()
     except OSError as error:
         raise ForbiddenError(
             "no token to show to the daemon",
-            cause=f"WATCHKEEPER_TOKEN is not set and {where / TOKEN_FILE} is not readable by this user",
+            cause=f"WATCHKEEPER_TOKEN and WATCHKEEPER_TOKEN_FILE are not set, and {where / TOKEN_FILE} is not readable "
+            "by this user",
             next_step="export WATCHKEEPER_TOKEN=..., made with: watchkeeper token create NAME --role ROLE",
         ) from error

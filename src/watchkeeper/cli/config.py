@@ -58,7 +58,7 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
     if json:
         out.as_json(settings)
         return
-    out.say(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=out.WIDTH))
+    out.say(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=out.YAML_WIDTH))
 
 
 @app.command()
@@ -106,11 +106,15 @@ def _load(path: Path | None) -> Settings:
 
 def _as_json(check: Check) -> dict[str, str]:
     why = {} if check.error is None else {"code": check.error.code, "error": check.error.diagnostics()}
+    if check.warning:
+        why = {"warning": check.warning}
     return {"name": check.name, "state": check.state, "detail": check.detail, **why}
 
 
 def _show(check: Check) -> None:
-    if check.error is None:
-        out.say(f"ok      {check.name}: {check.detail}", "green")
+    if check.error is not None:
+        out.say(out.wrapped(f"failed  {check.name}: {check.error.diagnostics()}"), "red")
+    elif check.warning:
+        out.say(out.wrapped(f"warning {check.name}: {check.warning}"), "yellow")
     else:
-        out.say(f"failed  {check.name}: {out.plain(check.error.diagnostics())}", "red")
+        out.say(out.wrapped(f"ok      {check.name}: {check.detail}"), "green")

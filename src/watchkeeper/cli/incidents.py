@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
+from watchkeeper.core.errors import InputError
 
 Comment = Annotated[str, typer.Option("--comment", "-m", help="Why; kept as evidence, not in the ledger itself.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
 ApprovalArg = Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's id.")]
 
 app = typer.Typer(help="What is going on, newest first, and what waits for a person.", invoke_without_command=True)
@@ -65,14 +69,30 @@ def listing(
         out.as_json({"incidents": found, "approvals": waiting})
         return
     for incident in found:
-        out.console.print(
-            f"{incident['id']}  {out.clock_time(incident['opened'])}  {out.status(incident['status'])}", soft_wrap=True
-        )
+        opened = out.clock_time(incident["opened"])
+        out.say(Text.assemble(out.plain(incident["id"]), f"  {opened}  ", out.status(incident["status"])))
         out.say(f"    {_what(incident)}", "dim")
     if not found:
         out.say("All quiet: no open incident.")
+    if len(found) == limit:
+        out.say(f"These are the newest {limit}; for more: watchkeeper incidents --limit 1000", "dim")
     for approval in waiting:
         show_approval(approval)
+
+
+@app.command()
+def close(
+    context: typer.Context,
+    incident: Annotated[str, typer.Argument(help="The incident's id.")],
+    comment: Annotated[str, typer.Option("--comment", "-m", help="Why; kept as evidence.")],
+    json: Json = False,
+) -> None:
+    """Close an escalated incident by your word. Refused while anything of it is in force."""
+    done = client(context).post(f"/v1/incidents/{incident}/close", {"comment": comment})
+    if json:
+        out.as_json(done)
+        return
+    out.say(f"{incident} is closed. Should the trouble still be there, it is opened anew.")
 
 
 @app.command()
@@ -88,7 +108,8 @@ def show(
     if json:
         out.as_json({"incident": found, "remedies": held})
         return
-    out.console.print(f"{found['id']}  {out.status(found['status'])}  {found['resolution']}", soft_wrap=True)
+    resolution = out.plain(found["resolution"])
+    out.say(Text.assemble(out.plain(found["id"]), "  ", out.status(found["status"]), f"  {resolution}"))
     out.say(f"  {_what(found)}")
     out.say(f"  opened {out.clock_time(found['opened'])}, closed {out.clock_time(found['closed'])}")
     for remedy in held:
@@ -102,15 +123,23 @@ def _what(incident: dict[str, Any]) -> str:
     scope = incident["scope"]
     where = f"{scope['environment']}/{scope['service']}"
     end = f", {incident['resolution']}" if incident["resolution"] else ""
-    return out.plain(f"{incident['severity']} {incident['mode']} of {incident['subject']} in {where}{end}")
+    return f"{incident['severity']} {incident['mode']} of {incident['subject']} in {where}{end}"
 
 
 def _answer(context: typer.Context, approval: str, answer: str, comment: str, *, sure: bool, json: bool) -> None:
+    """Nothing is answered unread: a person at a terminal sees the plan and is asked; `--yes` says it was read."""
+    verb = "approve" if answer == "approved" else "reject"
+    if not sure and not sys.stdin.isatty():
+        raise InputError(
+            f"there is no terminal to ask at, so nothing was {answer}",
+            cause="the command runs in a script, or its input is redirected",
+            next_step=f"watchkeeper {verb} {approval} --yes",
+        )
     api = client(context)
-    if not json:
-        show_approval(api.get(f"/v1/approvals/{approval}"))
-        if not sure and sys.stdin.isatty():
-            typer.confirm(f"{'Approve' if answer == 'approved' else 'Reject'} this plan?", abort=True)
+    if not (sure and json):
+        show_approval(api.get(f"/v1/approvals/{approval}"), into=out.errors if json else out.console)
+    if not sure:
+        typer.confirm(f"{verb.capitalize()} this plan?", abort=True, err=json)
     done = api.post(f"/v1/approvals/{approval}", {"answer": answer, "comment": comment, "via": "terminal"})
     if json:
         out.as_json(done)
@@ -118,28 +147,29 @@ def _answer(context: typer.Context, approval: str, answer: str, comment: str, *,
     out.say(f"{answer}: {approval} ({done['state']})")
 
 
-def show_approval(approval: dict[str, Any]) -> None:
+def show_approval(approval: dict[str, Any], into: Console = out.console) -> None:
     """The change of state, the blast radius and the way back, as a person needs them to say yes or no."""
+    say = partial(out.say, into=into)
     plan = approval["plan"]
     basis = plan["basis"]
-    out.say(f"\nwaits for approval {approval['id']} until {out.clock_time(approval['expires'])}", "bold yellow")
-    out.say(f"  {plan['runbook']['name']} for {approval['incident']}: {basis['mode']}, {basis['confidence']:.0%} sure")
+    say(f"\nwaits for approval {approval['id']} until {out.clock_time(approval['expires'])}", "bold yellow")
+    say(f"  {plan['runbook']['name']} for {approval['incident']}: {basis['mode']}, {basis['confidence']:.0%} sure")
     for step in approval["steps"]:
-        out.say(out.plain(f"  {step['intent']} {step['target']['kind']} {step['target']['id']}"))
-        out.say(f"    touches {step['count']} of {step['population']}")
-        _show_changes(step["changes"])
-        out.say("    way back:")
-        _show_changes(step["way_back"])
+        say(f"  {step['intent']} {step['target']['kind']} {step['target']['id']}")
+        say(f"    touches {step['count']} of {step['population']}")
+        _show_changes(step["changes"], into)
+        say("    way back:")
+        _show_changes(step["way_back"], into)
     for gate in approval["decision"]["decision"]["walk"]:
         if not gate["passed"]:
-            out.say(f"  policy asks: {gate['reason']} ({gate['node']})")
-    out.say(f"  watchkeeper approve {approval['id']}")
-    out.say(f"  watchkeeper reject {approval['id']}")
+            say(f"  policy asks: {gate['reason']} ({gate['node']})")
+    say(f"  watchkeeper approve {approval['id']}")
+    say(f"  watchkeeper reject {approval['id']}")
 
 
-def _show_changes(fields: list[dict[str, Any]]) -> None:
+def _show_changes(fields: list[dict[str, Any]], into: Console = out.console) -> None:
     for field in fields:
-        out.say(out.plain(f"    {field['path']}: {_value(field['before'])} → {_value(field['after'])}"))
+        out.say(f"    {field['path']}: {_value(field['before'])} → {_value(field['after'])}", into=into)
 
 
 def _value(value: object) -> str:

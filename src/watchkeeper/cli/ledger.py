@@ -152,7 +152,7 @@ def _show_report(report: dict[str, Any]) -> None:
     from watchkeeper.ledger.audit import VerifyReport
 
     for position, line in enumerate(VerifyReport.model_validate(report).lines()):
-        out.say(line, ("bold green" if report["ok"] else "bold red") if position == 0 else "")
+        out.say(out.wrapped(line), ("bold green" if report["ok"] else "bold red") if position == 0 else "")
 
 
 def _offline(directory: Path, vkey: str | None, anchor: str | None) -> VerifyReport:

@@ -1,6 +1,7 @@
 """`watchkeeper`: the commands, their options and exit codes.
 
-The exit code of a failure is that of its error in `watchkeeper.core.errors`; `--help` lists them.
+The exit code of a failure is that of its error in `watchkeeper.core.errors`; `--help` lists them. A failure is told on
+standard error, with `--json` as JSON.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import typer
 from watchkeeper import __version__
 from watchkeeper.cli import authority, config, incidents, ledger, policy, run_daemon, runbook, token
 from watchkeeper.cli.context import Global
-from watchkeeper.cli.out import errors, plain
-from watchkeeper.core.errors import WatchkeeperError
+from watchkeeper.cli.out import failure
+from watchkeeper.core.errors import InputError, WatchkeeperError
 
 app = typer.Typer(
     help="The on-call watch for AI systems: detects, diagnoses, remediates inside your policy, and can replay it all.",
@@ -57,12 +58,26 @@ app.add_typer(token.app, name="token")
 
 def run() -> None:
     """The console script: our errors become diagnostics and their exit codes."""
+    json_wanted = "--json" in sys.argv[1:]
     try:
-        app(standalone_mode=True)
+        sys.exit(_main(json_wanted))
     except WatchkeeperError as error:
-        errors.print("error", style="bold red", end=" ")
-        errors.print(plain(error.diagnostics()), soft_wrap=True, markup=False)
+        failure(error, json_wanted)
         sys.exit(error.exit_code)
+
+
+def _main(json_wanted: bool) -> int:
+    """Typer tells wrong words and options by itself; for a program they are an error like any other."""
+    if not json_wanted:
+        app()
+        return 0
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        raise InputError(str(error), next_step="watchkeeper --help") from error
+    except typer.Abort:
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

@@ -1,33 +1,43 @@
-"""What commands print: tables that fit 80 columns for people, JSON for programs, diagnostics for errors."""
+"""What commands print: tables that fit 80 columns for people, JSON for programs, diagnostics for errors.
+
+Text is text: no markup is read in anything that is printed here, since much of it comes from outside; what has a style
+is a `Text`. Characters that could move a terminal's cursor are taken out.
+"""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-console = Console(highlight=False, soft_wrap=False)
-errors = Console(stderr=True, highlight=False)
+from watchkeeper.core.errors import WatchkeeperError
+
+console = Console(highlight=False, markup=False, emoji=False)
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 WIDTH = 80
+YAML_WIDTH = 64
+"""The emitter breaks a line only after it has passed its width, by up to a word."""
 
 
 def as_json(value: Any) -> None:
     print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], empty: str) -> None:
     """A plain table; `empty` is said when there is no row."""
     made = Table(box=None, pad_edge=False, show_edge=False, width=min(WIDTH, console.width), header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold", no_wrap=column == "id")
     count = 0
     for row in rows:
-        made.add_row(*(plain(cell) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
         count += 1
     if count:
         console.print(made)
@@ -40,9 +50,41 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def say(text: str, style: str = "") -> None:
-    """One or more lines as they are: no markup in them is read."""
-    console.print(text, style=style, markup=False, soft_wrap=True)
+def say(text: str | Text, style: str = "", *, into: Console = console) -> None:
+    """One or more lines as they are."""
+    into.print(text if isinstance(text, Text) else plain(text), style=style, soft_wrap=True)
+
+
+def wrapped(text: str) -> str:
+    """Lines of at most 80 columns, broken between words only: a path or a digest stays whole."""
+    return "\n".join(row for line in text.splitlines() for row in _rows(line))
+
+
+def _rows(line: str) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(
+        line.lstrip(),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [line]
+
+
+def failure(error: WatchkeeperError, json_wanted: bool) -> None:
+    """On standard error: what happened, the likely cause and the next command, or the same as JSON."""
+    if json_wanted:
+        told = {
+            "code": error.code,
+            "what": error.what,
+            "cause": error.cause,
+            "next": error.next_step,
+            "place": error.place,
+        }
+        say(json.dumps(told, indent=2, sort_keys=True, ensure_ascii=False), into=errors)
+    else:
+        say(Text.assemble(("error ", "bold red"), plain(wrapped(error.diagnostics()))), into=errors)
 
 
 def clock_time(text: str | None) -> str:
@@ -59,6 +101,5 @@ STATUS_STYLE = {
 }
 
 
-def status(word: str) -> str:
-    style = STATUS_STYLE.get(word, "")
-    return f"[{style}]{word}[/]" if style else word
+def status(word: str) -> Text:
+    return Text(word, style=STATUS_STYLE.get(word, ""))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
 from watchkeeper.core.errors import PolicyError
+
+if TYPE_CHECKING:
+    from watchkeeper.policies.compile import Policy
 
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept as evidence, not in the ledger itself.")]
 
@@ -18,16 +21,35 @@ app = typer.Typer(help="What Watchkeeper may do: the documents, and the version 
 
 @app.command()
 def lint(
-    paths: Annotated[list[Path], typer.Argument(help="Files or folders of policy documents.")], json: Json = False
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders of policy documents.")],
+    dirs: Annotated[
+        list[Path] | None, typer.Option("--runbooks", help="A folder of your own runbooks; repeatable.")
+    ] = None,
+    json: Json = False,
 ) -> None:
-    """Read and compile documents, as an activation would. Changes nothing."""
+    """Read and compile documents, as an activation would, and look up the names in them. Changes nothing."""
+    from watchkeeper.cli.offers import names
     from watchkeeper.policies.compile import compile_policy
+    from watchkeeper.policies.lint import lint as look_up
     from watchkeeper.policies.load import load
+    from watchkeeper.runbooks.loader import read, read_shipped
 
-    policy = compile_policy(load(*paths))
+    documents = load(*paths)
+    policy = compile_policy(documents)
+    runbooks = [each.runbook.name for each in (*read_shipped(), *read(*(dirs or ())))]
+    unknown = look_up(documents, names(runbooks))
     if json:
-        out.as_json({"version": policy.version, "documents": [node.name for node in policy.nodes]})
-        return
+        found = [{"place": each.place, "document": each.node, "message": each.message} for each in unknown]
+        out.as_json({"version": policy.version, "documents": [n.name for n in policy.nodes], "findings": found})
+    else:
+        _say_compiled(policy)
+        for each in unknown:
+            out.say(out.wrapped(f"{each.place}: {each.message}"), "red")
+    if unknown:
+        raise typer.Exit(PolicyError.exit_code)
+
+
+def _say_compiled(policy: Policy) -> None:
     out.table(
         ("document", "gives", "autonomy"),
         [
@@ -48,7 +70,7 @@ def show(context: typer.Context, json: Json = False) -> None:
     if json:
         out.as_json(active)
         return
-    out.say(f"# version {active['version']}", "dim")
+    out.say(f"# {active['version']}", "dim")
     out.say(_yaml([node["document"] for node in active["nodes"]]))
 
 
@@ -85,7 +107,7 @@ def history(context: typer.Context, json: Json = False) -> None:
         return
     rows = [(each["at"][:19], each["author"], each["version"]) for each in found]
     for at, author, version in rows:
-        out.say(out.plain(f"{at}  {author}\n    {version}"))
+        out.say(f"{at}  {author}\n    {version}")
     if not rows:
         out.say("No policy was ever activated.")
 
@@ -114,4 +136,4 @@ def _texts(paths: list[Path]) -> list[tuple[str, str]]:
 def _yaml(documents: list[dict[str, Any]]) -> str:
     import yaml
 
-    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=out.WIDTH)
+    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=out.YAML_WIDTH)

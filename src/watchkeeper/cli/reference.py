@@ -12,13 +12,18 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from watchkeeper.daemon.settings import PREFIX, SECRETS, Settings
+from watchkeeper.daemon.settings import Settings
+from watchkeeper.daemon.variables import PREFIX
 
 HEAD = """# Settings
 
 One YAML file (`--config`, or `WATCHKEEPER_CONFIG`), overridden by variables: `a.b` is `WATCHKEEPER_A__B`, an item of
-a list is counted from 0 (`WATCHKEEPER_GATEWAYS__0__NAME`). A secret may be given as a file: `admin_key_file: PATH`
-instead of `admin_key`. An unknown key is an error. This page is made by `watchkeeper config reference`.
+a list is counted from 0 (`WATCHKEEPER_GATEWAYS__0__NAME`), and a name that you chose yourself keeps its case
+(`WATCHKEEPER_GATEWAYS__0__FALLBACKS__gpt-4__0`). A secret may be given as a file: `admin_key_file: PATH` instead of
+`admin_key`, in a variable `..._ADMIN_KEY_FILE`; both in one source is an error, and so is an empty one. A variable
+stands in the place of what the file says, in either spelling. An unknown key is an error; what Kubernetes puts into
+containers for a service named `watchkeeper` (`WATCHKEEPER_PORT=tcp://...`, `WATCHKEEPER_SERVICE_HOST`, ...) is not
+ours and ignored. This page is made by `watchkeeper config reference`.
 
 | setting | type | default | meaning |
 |---|---|---|---|
@@ -50,21 +55,21 @@ def _cell(text: str) -> str:
 
 
 def _settings(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
-    meanings = _meanings(model)
+    texts = meanings(model)
     for name, field in model.model_fields.items():
         path = prefix + name
         inner, many = _inner(field.annotation)
         if inner is not None:
             yield from _settings(inner, path + {"one": ".", "list": "[].", "map": ".NAME."}[many])
             continue
-        secret = name in SECRETS and SecretStr in (field.annotation, *get_args(field.annotation))
+        secret = SecretStr in (field.annotation, *get_args(field.annotation))
         variable = PREFIX + path.upper().replace("[]", "__0").replace(".", "__")
         yield Setting(
             name=path,
             variable=variable,
             type=_type(field.annotation) + (" (also as `_file`)" if secret else ""),
             default="required" if field.is_required() else _default(field),
-            meaning=" ".join(meanings.get(name, "").split()),
+            meaning=" ".join(texts.get(name, "").split()),
         )
 
 
@@ -86,6 +91,8 @@ def _inner(annotation: Any) -> tuple[type[BaseModel] | None, str]:
 def _type(annotation: Any) -> str:
     if annotation is SecretStr:
         return "secret"
+    if hasattr(annotation, "__metadata__"):
+        return _type(annotation.__origin__)
     arguments = [_type(each) for each in get_args(annotation) if each not in (type(None), ...)]
     origin = get_origin(annotation)
     if origin is tuple:
@@ -106,7 +113,7 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-def _meanings(model: type[BaseModel]) -> dict[str, str]:
+def meanings(model: type[BaseModel]) -> dict[str, str]:
     """The texts under the fields, from the source: pydantic keeps them only where it is asked to."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):

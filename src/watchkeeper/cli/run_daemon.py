@@ -49,5 +49,5 @@ async def _serve(settings: object) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as (_, url):
-        out.console.print(f"Watchkeeper is watching. API: {url}  (data: {settings.data_dir})")
+        out.say(f"Watchkeeper is watching. API: {url}  (data: {settings.data_dir})")
         await stop.wait()

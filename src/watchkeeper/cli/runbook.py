@@ -25,10 +25,11 @@ def lint(
     json: Json = False,
 ) -> None:
     """Everything that is wrong or unwise, with file:line. Exit code 2 on an error."""
+    from watchkeeper.cli.offers import offers
     from watchkeeper.runbooks.lint import LintSeverity
     from watchkeeper.runbooks.loader import read, read_shipped
 
-    linted = read(*paths) if paths else read_shipped()
+    linted = read(*paths, offers=offers()) if paths else read_shipped(offers())
     found = [(place, finding) for each in linted for place, finding in each.findings]
     wrong = any(finding.severity is LintSeverity.ERROR for _, finding in found)
     if json:
@@ -43,7 +44,7 @@ def lint(
     else:
         for place, finding in found:
             out.say(
-                f"{place}: {finding.severity}: {finding.message} ({finding.code})",
+                out.wrapped(f"{place}: {finding.severity}: {finding.message} ({finding.code})"),
                 "red" if finding.severity is LintSeverity.ERROR else "yellow",
             )
         out.say(f"{len(linted)} runbook(s), {len(found)} finding(s)")
@@ -85,7 +86,7 @@ def show(
         out.as_json({"digest": runbook.ref.digest, "document": document})
         return
     out.say(f"# {runbook.ref.digest}", "dim")
-    out.say(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=out.WIDTH))
+    out.say(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=out.YAML_WIDTH))
 
 
 def _catalogue(dirs: list[Path] | None) -> dict[str, Linted]:

@@ -150,6 +150,11 @@ def _closed(data: entries.IncidentClosed) -> Iterator[str]:
 
 
 @told.register
+def _ordered(data: entries.OrderRecorded) -> Iterator[str]:
+    yield f"{data.kind} ordered by {data.by.id}, known by {data.by.authenticated_by}"
+
+
+@told.register
 def _stop(data: entries.StopRecorded) -> Iterator[str]:
     yield f"{data.scope} {'stopped' if data.stopped else 'resumed'} by {data.by.id} at epoch {data.epoch.epoch}"
 

@@ -37,4 +37,4 @@ def revoke(context: typer.Context, principal: str, json: Json = False) -> None:
     if json:
         out.as_json(done)
         return
-    out.console.print(f"revoked {done['tokens']} token(s) of {principal}")
+    out.say(f"revoked {done['tokens']} token(s) of {principal}")

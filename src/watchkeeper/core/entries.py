@@ -20,7 +20,7 @@ from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
 from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.evidence import EvidenceRef
 from watchkeeper.core.findings import Finding
-from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, PlanId, RemedyId
+from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, OrderId, PlanId, RemedyId
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.outcomes import EffectOutcome, Outcome
 from watchkeeper.core.plans import Plan
@@ -53,6 +53,7 @@ class EntryType(StrEnum):
     INCIDENT_CLOSED = "dev.watchkeeper.incident.closed.v1"
     STOP = "dev.watchkeeper.authority.stop.v1"
     POLICY_ACTIVATED = "dev.watchkeeper.policy.activated.v1"
+    ORDER = "dev.watchkeeper.order.v1"
 
 
 class DaemonStarted(Contract):
@@ -162,6 +163,21 @@ class IncidentClosed(Contract):
     resolution: str
 
 
+class OrderKind(StrEnum):
+    UNDO = "undo"
+    CLOSE = "close"
+
+
+class OrderRecorded(Contract):
+    """What a person ordered of an incident, and who it was. What came of it is told by the entries that follow."""
+
+    order: OrderId
+    incident: IncidentId
+    kind: OrderKind
+    by: Principal
+    comment: EvidenceRef | None = None
+
+
 class StopRecorded(Contract):
     """A stop (`stopped` true) or its lifting, for one authority scope."""
 
@@ -201,6 +217,7 @@ ENTRY_DATA: dict[EntryType, type[Contract]] = {
     EntryType.INCIDENT_CLOSED: IncidentClosed,
     EntryType.STOP: StopRecorded,
     EntryType.POLICY_ACTIVATED: PolicyActivated,
+    EntryType.ORDER: OrderRecorded,
 }
 
 

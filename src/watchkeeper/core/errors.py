@@ -42,6 +42,12 @@ class ConfigError(InputError):
     code = "bad_config"
 
 
+class UnrecordableError(InputError):
+    """One thing is too large, or not of a form, to be recorded: no reason to distrust the record of the rest."""
+
+    code = "unrecordable"
+
+
 class NotFoundError(WatchkeeperError):
     code = "not_found"
     exit_code = 4

@@ -45,7 +45,10 @@ class Sign(StrEnum):
     HTTP_429 = "http_429"
     TIMEOUTS = "timeouts"
     GATEWAY_STATE = "gateway_state"
+    FAILURE_SERIES = "failure_series"
     ALERT = "alert"
+    RECENT_CHANGE = "recent_change"
+    OWN_EFFECT = "own_effect"
 
 
 class Observation(Contract):

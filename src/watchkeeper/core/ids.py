@@ -17,9 +17,10 @@ DecisionId = NewType("DecisionId", str)
 ApprovalId = NewType("ApprovalId", str)
 ClaimId = NewType("ClaimId", str)
 RemedyId = NewType("RemedyId", str)
+OrderId = NewType("OrderId", str)
 EntryId = NewType("EntryId", str)
 ActionKey = NewType("ActionKey", str)
-"""The idempotency key of one effect: `<plan id>/<step>/<apply|undo|release>[/<n>]`."""
+"""The idempotency key of one effect: `<plan id>/<step>/<apply|undo|release>[/<order id>][/<n>]`."""
 
 
 def new_id(prefix: str, now: datetime) -> str:

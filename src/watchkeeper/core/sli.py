@@ -1,11 +1,14 @@
 """Service level indicators: what a runbook promises to restore and what it must not harm.
 
+Measures are counted from calls. `series:NAME` is the value of a configured Prometheus query instead: whatever it means.
+
 A reading with too little traffic is `inconclusive`; it is never taken for recovery.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -25,6 +28,10 @@ class Measure(StrEnum):
     LATENCY_P95_S = "latency_p95_s"
 
 
+SERIES = "series:"
+SeriesMeasure = Annotated[str, Field(pattern=r"^series:[^\s:][^\s]{0,127}$")]
+
+
 class Comparison(StrEnum):
     AT_MOST = "<="
     AT_LEAST = ">="
@@ -38,10 +45,12 @@ class SubjectSet(StrEnum):
 
 
 class Sli(Contract):
-    """`subject`'s `measure` over the last `window_s` seconds compares to `threshold`; needs `min_events` calls."""
+    """`subject`'s `measure` over the last `window_s` seconds compares to `threshold`; needs `min_events` calls.
+
+    Of a series, `min_events` counts the series of that name that were heard of within the window."""
 
     schema_name = "watchkeeper.dev/sli/v1"
-    measure: Measure
+    measure: Measure | SeriesMeasure
     subject: Subject
     over: SubjectSet = SubjectSet.ONE
     op: Comparison

@@ -1,6 +1,7 @@
 """What a finding can be about, and how subjects are joined.
 
-An edge is only as good as its provenance: `config` and `call_id` prove, `inferred` does not.
+An edge is only as good as its provenance. `config`, `inventory` and `call_id` (the gateway's own record has the same
+call) prove; what only a span's attributes tell is a claim, and `inferred` a guess: those prove nothing.
 Ids here are identifiers of systems (key hashes, deployment ids), never a person's name.
 """
 
@@ -45,7 +46,7 @@ class EdgeSource(StrEnum):
 
     @property
     def proves(self) -> bool:
-        return self is not EdgeSource.INFERRED
+        return self in (EdgeSource.CONFIG, EdgeSource.CALL_ID, EdgeSource.INVENTORY)
 
 
 class Edge(Contract):

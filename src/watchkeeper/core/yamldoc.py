@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -77,7 +77,7 @@ def validate_data(
     try:
         return model.model_validate(data)
     except ValidationError as failed:
-        problems = [_problem(item, data, model) for item in failed.errors(include_url=False)]
+        problems = [_problem(item, data, model) for item in _causes(failed.errors(include_url=False))]
     shown = problems[:MAX_REPORTED]
     first, *rest = shown
     lines = [first[1], *(f"{place(path)}: {text}" for path, text in rest)]
@@ -175,6 +175,17 @@ class _Builder:
 
 def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
+
+
+def _causes(errors: Sequence[Any]) -> list[Any]:
+    """Without what only follows: a list whose items are wrong is then "too short" as well."""
+    places = [error["loc"] for error in errors]
+
+    def follows(error: Any) -> bool:
+        loc = error["loc"]
+        return error["type"] == "too_short" and any(at[: len(loc)] == loc and at != loc for at in places)
+
+    return [error for error in errors if not follows(error)]
 
 
 def _problem(item: Any, data: JsonValue, model: type[BaseModel]) -> tuple[Path, str]:

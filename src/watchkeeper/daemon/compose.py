@@ -49,6 +49,7 @@ from watchkeeper.signals.intake import Intake
 from watchkeeper.signals.litellm import LiteLLMPoller, LiteLLMSource
 from watchkeeper.signals.pricing import price
 from watchkeeper.signals.prometheus import PrometheusPoller
+from watchkeeper.signals.sources import SourceBook
 from watchkeeper.signals.state import SignalState
 from watchkeeper.store.engine import Store
 
@@ -75,6 +76,7 @@ class Parts:
     inbox: Inbox
     intake: Intake
     pump: Pump
+    book: SourceBook
     sources: Sources
     claims: Claims
     crew: Crew
@@ -107,9 +109,11 @@ def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
     inbox = Inbox(store, clock, settings.inbox_capacity)
     signals = SignalState(settings.state, settings.topology(), price)
     pump = Pump(store, inbox, bus, signals, clock)
-    intake = Intake(inbox, bus, clock, pump.apply_blind)
+    intake = Intake(inbox, bus, health, pump.apply_blind)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
-    sources = Sources(intake, signals, _gateways(settings, http, clock), _prometheus(settings, http, clock))
+    book = SourceBook(clock)
+    pollers = _gateways(settings, http, health.wall), _prometheus(settings, http, health.wall)
+    sources = Sources(intake, book, signals, *pollers)
     recorder = CallRecorder(LedgerCallSink(store, ledger, evidence), Redactor(secrets_of(settings)), clock)
     adapters = _adapters(settings, recorder, clock)
     incidents = Incidents(store, ledger, evidence, clock)
@@ -154,10 +158,11 @@ def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
         inbox=inbox,
         intake=intake,
         pump=pump,
+        book=book,
         sources=sources,
         claims=claims,
         crew=crew,
-        reconciler=Reconciler(store, claims, incidents, crew.remedies, executor, holder),
+        reconciler=Reconciler(claims, incidents, crew.remedies, executor, clock, holder),
         http=http,
     )
 
@@ -202,7 +207,9 @@ def _adapters(settings: Settings, recorder: CallRecorder, clock: Clock) -> Regis
 
 def _planner(settings: Settings, signals: SignalState, adapters: Registry, clock: Clock) -> Planner:
     runbooks = settings.runbooks
-    catalog = load_catalog(runbooks.dirs, shipped=runbooks.shipped, overrides=runbooks.overrides)
+    catalog = load_catalog(
+        runbooks.dirs, shipped=runbooks.shipped, overrides=runbooks.overrides, series=settings.series()
+    )
     managed = tuple(
         GatewayFacts(adapter=f"litellm:{gateway.name}", fallbacks=gateway.fallbacks)
         for gateway in settings.gateways

@@ -1,33 +1,41 @@
 """May we act? Not while the database, the ledger or the clock cannot be trusted (invariant 11).
 
-While it is untrusted, senders get 503, detection goes on in memory, and people are told directly; the time in between
-is recorded as a gap once recording is possible again. It guards the decision to act; claims check anew.
+This is the state alone: who meets a failure says so here, at once; `Trust` tells people, looks whether it is over, and
+records the gap. It guards the decision to act; claims check anew.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 
 import structlog
 
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import WatchGap
+from watchkeeper.core.signals import Signal
+from watchkeeper.daemon.wall import Wall
 
 log = structlog.get_logger(__name__)
 
-BACKWARD_TOLERANCE = timedelta(seconds=1)
+MAX_KNOWN = 50_000
+"""Signals remembered so that one that is sent again is counted once; beyond it each delivery counts."""
 
 
 class Health:
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.wall = Wall(clock)
+        """The time to go by, also while the clock cannot be believed."""
         self._why = ""
         self._since: datetime | None = None
-        self._seen_blind = 0
-        self._wall, self._mono = clock.now(), clock.monotonic()
+        self._known: set[int] = set()
+        self._seen = 0
 
     @property
     def acting(self) -> bool:
+        """Reads the clock each time: who asks right after a jump is told so."""
+        if not self._why and (fault := self.wall.fault()):
+            self.distrust(fault)
         return not self._why
 
     @property
@@ -38,33 +46,38 @@ class Health:
     def since(self) -> datetime | None:
         return self._since
 
+    def now(self) -> datetime:
+        return self.wall.now()
+
     def distrust(self, code: str) -> bool:
         """Stops acting for this reason; True the first time."""
         if self._why:
             return False
-        self._why, self._since = code, self._clock.now()
+        self._why, self._since = code, self.wall.now()
         log.error("acting_stopped", why=code)
         return True
 
-    def blind(self, signals: int) -> None:
-        """Counts signals that were seen but could not be made durable."""
-        self._seen_blind += signals
+    def blind(self, signals: Sequence[Signal]) -> None:
+        """Counts signals that were seen and not made durable."""
+        for signal in signals:
+            name = hash((signal.source, signal.id))
+            if name not in self._known:
+                self._seen += 1
+                if len(self._known) < MAX_KNOWN:
+                    self._known.add(name)
 
-    def trust(self) -> WatchGap | None:
-        """Goes on acting; returns the gap to record, if there was one."""
-        if not self._why or self._since is None:
-            return None
-        now = self._clock.now()
-        gap = WatchGap(since=self._since, until=max(now, self._since), reason=self._why, signals_seen=self._seen_blind)
-        log.warning("acting_resumed", why=self._why, signals_seen=self._seen_blind)
-        self._why, self._since, self._seen_blind = "", None, 0
-        return gap
+    def gap(self) -> WatchGap:
+        """The blind time up to now that is not on record yet."""
+        now = self.wall.now()
+        since = self._since or now
+        return WatchGap(since=since, until=max(now, since), reason=self._why, signals_seen=self._seen)
 
-    def clock_went_back(self) -> bool:
-        """True when wall time fell behind where the monotonic clock says it should be."""
-        wall, mono = self._clock.now(), self._clock.monotonic()
-        expected = self._wall + timedelta(seconds=mono - self._mono)
-        if wall < expected - BACKWARD_TOLERANCE:
-            return True
-        self._wall, self._mono = wall, mono
-        return False
+    def recorded(self, gap: WatchGap) -> None:
+        """The gap is on record; what is still to come counts from its end."""
+        self._since, self._seen = gap.until, self._seen - gap.signals_seen
+
+    def resume(self) -> None:
+        """Goes on acting. What was refused since the recorded gap's end is being sent again."""
+        log.warning("acting_resumed", why=self._why)
+        self._why, self._since, self._seen = "", None, 0
+        self._known.clear()

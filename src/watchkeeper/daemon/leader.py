@@ -15,14 +15,17 @@ class Leader:
     def __init__(self, store: Store, clock: Clock, holder: str) -> None:
         self._store, self._clock, self._holder = store, clock, holder
         self._lease: Lease | None = None
+        self._sure_until = 0.0
+        """On the monotonic scale: a wall clock that steps back must not make the lease seem longer."""
 
     async def leads(self) -> bool:
         """True while the lease is ours; asks the database only when less than half of its time is left."""
-        now = self._clock.now()
-        if self._lease is not None and (self._lease.expires - now).total_seconds() > TTL_S / 2:
+        mono = self._clock.monotonic()
+        if self._lease is not None and mono < self._sure_until:
             return True
         async with self._store.write() as tx:
-            self._lease = await leases.acquire(tx, NAME, self._holder, now, TTL_S)
+            self._lease = await leases.acquire(tx, NAME, self._holder, self._clock.now(), TTL_S)
+        self._sure_until = mono + TTL_S / 2
         return self._lease is not None
 
     async def resign(self) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from langgraph.graph.state import CompiledStateGraph
 from watchkeeper import __version__
 from watchkeeper.agents import graph
 from watchkeeper.agents.checkpoints import postgres_checkpoints, sqlite_checkpoints
+from watchkeeper.agents.closing import hand_over
+from watchkeeper.agents.forget import Forgetter
 from watchkeeper.agents.incidents import Incident
 from watchkeeper.agents.nodes import table
-from watchkeeper.agents.outbox import Notice
 from watchkeeper.agents.runner import Runner
 from watchkeeper.agents.sentry import Sentry
 from watchkeeper.agents.steps import Steps
@@ -35,11 +37,13 @@ from watchkeeper.core.entries import DaemonStarted, Draft, EntryType
 from watchkeeper.core.errors import UnavailableError
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
+from watchkeeper.daemon.calendar import Calendar
 from watchkeeper.daemon.compose import Parts, compose, detectors, secrets_of
 from watchkeeper.daemon.home import Home
-from watchkeeper.daemon.jobs import Jobs
+from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
 from watchkeeper.daemon.settings import Settings
+from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store import schema
@@ -48,17 +52,28 @@ from watchkeeper.store.leases import Lease
 log = structlog.get_logger(__name__)
 
 SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
-SEQUENCE_S = 0.25
-DUE_S = 0.25
+SEQUENCE_S = 0.5
+DUE_S = 0.5
+INBOX_S = 1.0
 SAVE_S = 15.0
 PRUNE_S = 60.0
+TIDY = "*/10 * * * *"
 
 
 class Daemon:
     def __init__(self, parts: Parts, saver: BaseCheckpointSaver[str]) -> None:
         self._parts, self._saver = parts, saver
         crew = parts.crew
-        self._runner = Runner(parts.store, crew.incidents, parts.clock, self._graph_for, parts.holder, self._stuck)
+        self._runner = Runner(
+            parts.store,
+            crew.incidents,
+            parts.clock,
+            self._graph_for,
+            parts.holder,
+            self._stuck,
+            parts.health.distrust,
+        )
+        self._forgetter = Forgetter(parts.store, crew.incidents, parts.claims, crew.remedies, saver, parts.clock)
         self._sentry = Sentry(
             parts.store,
             parts.ledger,
@@ -66,11 +81,23 @@ class Daemon:
             detectors(parts.settings),
             crew.incidents,
             crew.remedies,
+            crew.outbox,
             parts.clock,
             self._opened,
         )
-        self._jobs = Jobs(parts.leader, self._distrust)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._trust = Trust(
+            parts.store,
+            parts.ledger,
+            parts.sequencer,
+            parts.log,
+            parts.health,
+            crew.outbox,
+            parts.clock,
+            parts.settings.environment,
+        )
+        self._jobs = Jobs(parts.leader, parts.health)
+        self._calendar = Calendar(self._jobs)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def _graph_for(self, incident: IncidentId, lease: Lease) -> CompiledStateGraph[Any, Any, Any, Any]:
         steps = Steps(self._parts.store, self._parts.clock, incident, lease)
@@ -82,14 +109,15 @@ class Daemon:
         await self._first_policy()
         await parts.tokens.keep(parts.home.local_token(), "local-admin", PrincipalKind.PERSON, (Role.ADMIN,))
         await self._record_start()
-        follower = self._spawn(parts.pump.run(), "inbox")
         await parts.pump.restore()
-        follower.add_done_callback(lambda _: None)
+        self._spawn(self._follow(), "inbox bells")
         self._schedule()
         self._jobs.start()
+        self._calendar.start()
 
     async def stop(self) -> None:
         """Finishes what is being written, keeps the state, gives back leases. A second call does nothing."""
+        self._calendar.stop()
         await self._jobs.stop()
         await self._runner.close()
         for task in self._tasks:
@@ -113,6 +141,7 @@ class Daemon:
             clock=parts.clock,
             tokens=parts.tokens,
             intake=parts.intake,
+            book=parts.book,
             incidents=crew.incidents,
             approvals=crew.approvals,
             claims=parts.claims,
@@ -131,9 +160,8 @@ class Daemon:
 
     def health(self) -> HealthReport:
         health = self._parts.health
-        return HealthReport(
-            acting=health.acting, why=health.why, since=health.since, sources=dict(self._parts.sources.state)
-        )
+        sources = {each.name: each.state.value for each in self._parts.book.reports()}
+        return HealthReport(acting=health.acting, why=health.why, since=health.since, sources=sources)
 
     async def _first_policy(self) -> None:
         if await self._parts.versions.history(limit=1):
@@ -155,80 +183,55 @@ class Daemon:
 
     def _schedule(self) -> None:
         parts, jobs = self._parts, self._jobs
-        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_once, leader_only=False)
-        jobs.every(DUE_S, "incidents", self._runner.run_due, leader_only=False)
-        jobs.every(parts.settings.detect_every_s, "detect", self._detect)
-        jobs.every(1.0, "notify", parts.crew.outbox.send_due)
-        jobs.every(2.0, "health", self._check_trust, leader_only=False)
+        jobs.every(CHECK_S, "trust", self._trust.check, Duty.ALWAYS)
+        jobs.every(INBOX_S, "inbox", parts.pump.catch_up, Duty.ALWAYS)
+        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_once, Duty.SERVE)
+        jobs.every(DUE_S, "incidents", self._runner.run_due, Duty.SERVE)
+        jobs.every(parts.settings.detect_every_s, "detect", self._detect, Duty.WATCH)
+        for sink in parts.crew.outbox.sinks:
+            jobs.every(1.0, f"notify {sink}", partial(parts.crew.outbox.send_due, sink), Duty.WATCH)
         jobs.every(10.0, "reconcile", parts.reconciler.run_once)
         jobs.every(SAVE_S, "save", parts.pump.save)
         jobs.every(PRUNE_S, "prune", self._prune)
+        self._calendar.at(TIDY, "forget", self._forgetter.run_once)
+        self._calendar.at(TIDY, "tidy outbox", parts.crew.outbox.prune)
         for name, seconds, turn in parts.sources.turns():
-            jobs.every(seconds, f"poll {name}", turn)
+            jobs.every(seconds, f"poll {name}", turn, Duty.WATCH)
+
+    async def _follow(self) -> None:
+        """Reads the inbox as soon as it grew; should a bell be missed, the job finds the signals."""
+        async for bell in self._parts.pump.bells():
+            await self._jobs.run("inbox", self._parts.pump.catch_up)
+            await bell.ack()
 
     async def _detect(self) -> None:
         if self._parts.health.acting:
             await self._sentry.round()
         else:
-            await self._sentry.blind_round(self._parts.crew.outbox.tell_directly)
+            await self._sentry.blind_round(self._parts.health.now())
 
     async def _prune(self) -> None:
         keep_s = 2 * self._parts.settings.state.lateness_s
         before = self._parts.clock.now() - timedelta(seconds=keep_s)
         await self._parts.inbox.prune(before, self._parts.pump.saved_offset)
 
-    async def _check_trust(self) -> None:
-        """Looks whether recording is possible again, and whether the clock runs forward."""
-        parts = self._parts
-        if parts.health.clock_went_back():
-            await self._tell_distrust("clock_went_back")
-            return
-        if parts.health.acting:
-            return
-        async with parts.store.write() as tx:
-            await parts.ledger.append(tx)
-        gap = parts.health.trust()
-        if gap is not None:
-            async with parts.store.write() as tx:
-                await parts.ledger.append(tx, Draft(type=EntryType.GAP, subject="", data=gap))
-
-    async def _distrust(self, error: UnavailableError) -> None:
-        await self._tell_distrust(error.code)
-
-    async def _tell_distrust(self, code: str) -> None:
-        if self._parts.health.distrust(code):
-            await self._parts.crew.outbox.tell_directly(self._own_notice(code))
-
-    def _own_notice(self, reason: str) -> Notice:
-        return Notice(
-            incident=IncidentId("watchkeeper"),
-            kind="acting_stopped",
-            reason=reason,
-            service="watchkeeper",
-            environment=self._parts.settings.environment,
-            mode="self",
-            subject="daemon",
-            at=self._parts.clock.now(),
-            commands=("watchkeeper status",),
-        )
-
     def _opened(self, incident: IncidentId) -> None:
-        self._spawn(self._runner.run_due(), f"wake {incident}")
+        self._spawn(self._jobs.run("incidents", self._runner.run_due, Duty.SERVE), f"wake {incident}")
 
     async def _stuck(self, incident: Incident, what: str) -> None:
         """An incident that cannot be driven is told to a person past the graph."""
-        notice = self._own_notice("incident_stuck").model_copy(
-            update={"incident": incident.id, "kind": "escalation", "mode": incident.mode, "subject": incident.subject}
-        )
         log.error("incident_stuck", incident=incident.id, what=what)
-        async with self._parts.store.write() as tx:
-            await self._parts.crew.outbox.put(tx, notice)
+        await hand_over(self._parts.crew, incident)
 
-    def _spawn(self, work: Any, name: str) -> asyncio.Task[Any]:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", task=task.get_name(), exc_info=error)
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """Structured logs: JSON lines for machines or short lines for a terminal, bound to incident, plan and action ids.
 
-Known secret values are masked in every event, whatever key they come under; this is the last net, not the first.
+What libraries log (asyncio, uvicorn) passes the same processors, from warnings upwards. Known secrets are
+masked in every event, whatever key they come under; this is the last net, not the first.
 """
 
 from __future__ import annotations
@@ -19,25 +20,35 @@ MASK = "[secret]"
 
 
 def configure(settings: LogSettings, secrets: Iterable[SecretStr]) -> None:
-    level = getattr(logging, settings.level.upper())
     renderer: Processor = (
         structlog.processors.JSONRenderer() if settings.json_lines else structlog.dev.ConsoleRenderer(colors=False)
     )
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        mask(secrets),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            mask(secrets),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # httpx logs every URL at INFO, APScheduler every tick: neither belongs in our stream
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    _take_in_libraries(shared, renderer)
+
+
+def _take_in_libraries(shared: list[Processor], renderer: Processor) -> None:
+    """httpx logs every URL at INFO: that does not belong in our stream."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 def mask(secrets: Iterable[SecretStr]) -> Processor:

@@ -10,24 +10,30 @@ from watchkeeper.core.errors import WatchkeeperError
 from watchkeeper.signals.intake import Intake
 from watchkeeper.signals.litellm import LiteLLMPoller
 from watchkeeper.signals.prometheus import PrometheusPoller
+from watchkeeper.signals.sources import SourceBook, SourceKind
 from watchkeeper.signals.state import SignalState
 
 log = structlog.get_logger(__name__)
 
 
 class Sources:
-    """All configured sources and how each is doing: `ok`, or the error's text."""
+    """All sources that are polled; how each is doing goes into the book."""
 
     def __init__(
         self,
         intake: Intake,
+        book: SourceBook,
         signals: SignalState,
         gateways: tuple[LiteLLMPoller, ...],
         prometheus: tuple[PrometheusPoller, ...],
     ) -> None:
-        self._intake, self._signals = intake, signals
+        self._intake, self._book, self._signals = intake, book, signals
         self._gateways, self._prometheus = gateways, prometheus
-        self.state: dict[str, str] = {}
+        self._lost: set[str] = set()
+        for gateway in gateways:
+            book.expect(gateway.name, SourceKind.GATEWAY, gateway.interval_s)
+        for source in prometheus:
+            book.expect(source.name, SourceKind.PROMETHEUS, source.interval_s)
         self.aliases: dict[str, str] = {}
         """Key hash → the name that people gave it; for display only, never recorded."""
 
@@ -45,30 +51,37 @@ class Sources:
             try:
                 await poll()
             except WatchkeeperError as error:
-                if self.state.get(name) == "ok":
+                if name not in self._lost:
                     log.warning("source_lost", source=name, what=error.what)
-                self.state[name] = error.what
+                self._lost.add(name)
+                self._book.failed(name, error.what)
                 if error.code in ("store_unavailable", "ledger_unavailable"):
                     raise
                 return
-            if self.state.get(name, "ok") != "ok":
+            if name in self._lost:
                 log.info("source_found", source=name)
-            self.state[name] = "ok"
+            self._lost.discard(name)
 
         return turn
 
     def _gateway(self, poller: LiteLLMPoller) -> Callable[[], Awaitable[None]]:
         async def poll() -> None:
             polled = await poller.poll()
-            self._signals.learn(polled.edges)
+            if polled.edges:
+                self._signals.learn(polled.edges, poller.name)
             self.aliases.update(polled.aliases)
-            await self._intake.accept(poller.name, polled.signals)
+            accepted = await self._intake.accept(poller.name, polled.signals)
             poller.settle(polled)
+            self._book.delivered(poller.name, accepted.new, accepted.duplicates)
 
         return poll
 
     def _samples(self, poller: PrometheusPoller) -> Callable[[], Awaitable[None]]:
         async def poll() -> None:
-            await self._intake.accept(poller.name, await poller.poll())
+            known = poller.unusable
+            accepted = await self._intake.accept(poller.name, await poller.poll())
+            if poller.unusable not in ("", known):
+                log.error("queries_unusable", source=poller.name, what=poller.unusable)
+            self._book.delivered(poller.name, accepted.new, accepted.duplicates, poller.unusable)
 
         return poll

@@ -2,14 +2,18 @@
 
 `WATCHKEEPER_API__PORT=9000` sets `api.port`; `WATCHKEEPER_GATEWAYS__0__ADMIN_KEY` the first gateway's key. Every secret
 may be given as `NAME_file` instead. The digest of the settings, secrets left out, goes into the ledger at each start.
+It asks nobody: whether an address answers and a secret fits is `config check --connect`'s question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import Field, JsonValue, SecretStr, field_validator
+import httpx
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from watchkeeper.agents.crew import Timing
 from watchkeeper.agents.detector.config import DetectorConfig
@@ -18,20 +22,48 @@ from watchkeeper.core import yamldoc
 from watchkeeper.core.digest import digest_of
 from watchkeeper.core.errors import ConfigError
 from watchkeeper.core.model import Contract
+from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
+from watchkeeper.daemon import secretfiles, variables
 from watchkeeper.runbooks.loader import RunbookOverrides
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.prometheus import PrometheusConfig
+from watchkeeper.signals.sources import SENDING
 from watchkeeper.signals.state import StateConfig
+from watchkeeper.store.engine import parsed_url
 
-PREFIX = "WATCHKEEPER_"
-SECRETS = ("admin_key", "url", "bearer")
+
+def _key_hash(value: str) -> str:
+    """Its text stays out of the error: it may be the key itself."""
+    if len(value) != 64 or set(value) - set("0123456789abcdef"):
+        raise ValueError("must be the hash of a gateway key, 64 hex digits in lower case; never the key itself")
+    return value
+
+
+KeyHash = Annotated[str, AfterValidator(_key_hash)]
 
 
 class DatabaseSettings(Contract):
     """Empty: SQLite in the data directory."""
 
     url: SecretStr | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _one_of_ours(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parsed_url(value.get_secret_value())
+            except ConfigError as error:
+                raise ValueError(f"{error.what}: {error.next_step}") from None
+        return value
+
+
+class ServiceSettings(ServiceEntry):
+    environment: str = ""
+    """The `environment` of the whole installation where it is not given."""
+    keys: tuple[KeyHash, ...] = ()
+    """Hashes of gateway keys (LiteLLM: the SHA-256 of the key, as it shows it), each in one service."""
 
 
 class ApiSettings(Contract):
@@ -54,8 +86,16 @@ class GatewaySettings(Contract):
 
     @field_validator("base_url")
     @classmethod
-    def _no_slash(cls, value: str) -> str:
-        return value.rstrip("/")
+    def _can_be_called(cls, value: str) -> str:
+        return _address(value).rstrip("/")
+
+    @field_validator("fallbacks")
+    @classmethod
+    def _no_group_stands_in_for_itself(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        circles = sorted(group for group, others in value.items() if group in others)
+        if circles:
+            raise ValueError(f"{', '.join(circles)} cannot be a fallback for itself")
+        return value
 
 
 class PolicySettings(Contract):
@@ -88,7 +128,7 @@ class Settings(Contract):
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
     environment: str = "production"
-    services: tuple[ServiceEntry, ...] = ()
+    services: tuple[ServiceSettings, ...] = ()
     gateways: tuple[GatewaySettings, ...] = ()
     prometheus: tuple[PrometheusConfig, ...] = ()
     alertmanager: AlertmanagerConfig = AlertmanagerConfig()
@@ -105,8 +145,66 @@ class Settings(Contract):
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
 
+    @model_validator(mode="after")
+    def _the_failure_series_is_a_query(self) -> Self:
+        wanted = self.detectors.provider_outage.failure_series
+        kinds = (SubjectKind.DEPLOYMENT, SubjectKind.PROVIDER)
+        queries = [query for source in self.prometheus for query in source.queries]
+        if wanted and not any(each.name == wanted and each.subject_kind in kinds for each in queries):
+            raise ValueError(f"detectors: failure_series: no prometheus query {wanted!r} of deployments or providers")
+        return self
+
+    @model_validator(mode="after")
+    def _series_can_be_told_apart(self) -> Self:
+        _once("prometheus: the query", (query.name for source in self.prometheus for query in source.queries))
+        return self
+
+    @model_validator(mode="after")
+    def _sources_can_be_told_apart(self) -> Self:
+        names = [*SENDING, *(each.name for each in self.gateways), *(each.name for each in self.prometheus)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"gateways and prometheus: the name {', '.join(twice)} is given twice, or is our own")
+        return self
+
+    @field_validator("prometheus")
+    @classmethod
+    def _each_can_be_called(cls, value: tuple[PrometheusConfig, ...]) -> tuple[PrometheusConfig, ...]:
+        for each in value:
+            _address(each.base_url, f"{each.name}: base_url: ")
+        return value
+
+    @field_validator("notify")
+    @classmethod
+    def _sinks_can_be_told_apart(cls, sinks: tuple[WebhookConfig, ...]) -> tuple[WebhookConfig, ...]:
+        names = [sink.name for sink in sinks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {', '.join(twice)} is given twice: only one of them would be told")
+        return sinks
+
+    @model_validator(mode="before")
+    @classmethod
+    def _services_inherit_the_environment(cls, data: Any) -> Any:
+        services = data.get("services") if isinstance(data, dict) else None
+        if not isinstance(services, list) or not isinstance(data.get("environment"), str | None):
+            return data
+        own = {"environment": data.get("environment") or cls.model_fields["environment"].default}
+        return data | {"services": [own | each if isinstance(each, dict) else each for each in services]}
+
+    @field_validator("services")
+    @classmethod
+    def _each_service_and_key_is_given_once(cls, value: tuple[ServiceSettings, ...]) -> tuple[ServiceSettings, ...]:
+        _once("service", (str(each.scope) for each in value))
+        _once("key", (key for each in value for key in each.keys))
+        return value
+
     def topology(self) -> Topology:
         return Topology(services=self.services, default_environment=self.environment)
+
+    def series(self) -> frozenset[str]:
+        """What a runbook's level may name as `series:NAME`."""
+        return frozenset(query.name for source in self.prometheus for query in source.queries)
 
     def is_protected(self, target: str) -> bool:
         """Whether a target is one that no policy can open."""
@@ -122,27 +220,34 @@ class Settings(Contract):
         return digest_of(self)
 
 
+def _address(text: str, whose: str = "") -> str:
+    try:
+        httpx.URL(text)
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError(f"{whose}not a URL: look at its port and its host name") from None
+    return text
+
+
+def _once(what: str, names: Iterable[str]) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise ValueError(f"the {what} {', '.join(twice)} is given more than once")
+
+
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Reads the file, then the environment. Raises ConfigError naming file:line or the variable."""
-    text, name = "", "(no file)"
-    if path is not None:
-        name = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"cannot read the settings: {error.strerror}",
-                place=name,
-                cause="the path is wrong or not readable by this user",
-                next_step="watchkeeper config check --config PATH",
-            ) from error
-    document = yamldoc.parse_one(text, name, ConfigError)
-    variables = _variables(environ)
+    name = "(no file)" if path is None else str(path)
+    document = yamldoc.parse_one("" if path is None else _text(path), name, ConfigError)
+    secretfiles.one_spelling(document.data, Settings, document.place)
     origins: dict[yamldoc.Path, str] = {}
-    for variable, value in variables.items():
-        where = tuple(int(part) if part.isdigit() else part for part in variable.lower().split("__"))
-        _set(document.data, where, value, PREFIX + variable)
-        origins[where] = PREFIX + variable
+    for variable, (where, value) in variables.given(environ, Settings).items():
+        other = secretfiles.other_spelling(where, Settings)
+        if other is not None and other in origins:
+            raise secretfiles.both(f"{origins[other]} and {variable}", str(where[-1]))
+        variables.put(document.data, where, value, variable)
+        if other is not None:
+            secretfiles.drop(document.data, other)
+        origins[where] = variable
 
     def place(where: yamldoc.Path) -> str:
         """A variable that set the value or, where the file has none, one that reached into it."""
@@ -150,63 +255,18 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         below = (origin for at, origin in origins.items() if at[: len(where)] == where and where not in document.lines)
         return next(above, None) or next(below, None) or document.place(where)
 
-    _read_secret_files(document.data, (), place)
+    secretfiles.read(document.data, Settings, place)
     return yamldoc.validate_data(document.data, Settings, place, ConfigError)
 
 
-def _variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without the two that are not settings."""
-    own = {key[len(PREFIX) :]: value for key, value in environ.items() if key.startswith(PREFIX)}
-    return {
-        key: value for key, value in sorted(own.items()) if key not in ("CONFIG", "TOKEN", "API_URL", "REQUIRE_PEERS")
-    }
-
-
-def _set(data: JsonValue, where: yamldoc.Path, value: str, variable: str) -> None:
-    """Sets one value, making mappings on the way; a list is only entered, or grown by its next index."""
-    at = data
-    for position, part in enumerate(where):
-        last = position == len(where) - 1
-        if isinstance(at, list) and isinstance(part, int) and part <= len(at):
-            if part == len(at):
-                at.append({})
-            if last:
-                at[part] = value
-            else:
-                at = at[part]
-        elif isinstance(at, dict) and isinstance(part, str):
-            if last:
-                at[part] = value
-            else:
-                following = where[position + 1]
-                at = at.setdefault(part, [] if isinstance(following, int) else {})
-        else:
-            raise ConfigError(
-                "does not fit the settings",
-                place=variable,
-                cause="it goes into a value that is not a mapping, or skips an index of a list",
-                next_step="watchkeeper config show",
-            )
-
-
-def _read_secret_files(data: JsonValue, path: yamldoc.Path, place: Callable[[yamldoc.Path], str]) -> None:
-    """Replaces `admin_key_file: PATH` by `admin_key: CONTENT`, everywhere."""
-    if isinstance(data, list):
-        for index, item in enumerate(data):
-            _read_secret_files(item, (*path, index), place)
-        return
-    if not isinstance(data, dict):
-        return
-    for name in [n for n in data if n.endswith("_file") and n.removesuffix("_file") in SECRETS]:
-        value = data.pop(name)
-        try:
-            data[name.removesuffix("_file")] = Path(str(value)).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(
-                f"cannot read the secret file {value}: {error.strerror}",
-                place=place((*path, name)),
-                cause="the file is missing or not readable by this user",
-                next_step="watchkeeper config check",
-            ) from error
-    for name, item in data.items():
-        _read_secret_files(item, (*path, name), place)
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"cannot read the settings: {why}",
+            place=str(path),
+            cause="the path is wrong, not readable by this user, or another kind of file",
+            next_step="watchkeeper config check --config PATH",
+        ) from error

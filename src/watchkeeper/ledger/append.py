@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import GENESIS_PREV, MAX_ENTRY_BYTES, Draft, Envelope
-from watchkeeper.core.errors import ConfigError, LedgerError
+from watchkeeper.core.errors import ConfigError, UnrecordableError
 from watchkeeper.core.ids import EntryId, new_id
 from watchkeeper.ledger.tables import ledger_pending, ledger_staged, ledger_writer
 from watchkeeper.store.engine import Store
@@ -35,8 +35,8 @@ class Ledger:
         self.writer, self.source = writer, f"{source}/{writer}"
 
     async def append(self, tx: AsyncConnection, *drafts: Draft) -> tuple[EntryId, ...]:
-        """Writes the drafts as this writer's next entries. Raises LedgerError for one that is too large or that
-        canonical JSON cannot say."""
+        """Writes the drafts as this writer's next entries. Raises UnrecordableError for one that is too large or
+        that canonical JSON cannot say."""
         if not drafts:
             return ()
         last, last_hash = await self._locked(tx)
@@ -102,13 +102,13 @@ def _sized(envelope: Envelope) -> bytes:
     try:
         body = envelope.to_bytes()
     except ValueError as error:
-        raise LedgerError(
+        raise UnrecordableError(
             f"an entry of type {envelope.type} cannot be written as canonical JSON",
             cause="it holds NaN, an infinity, an integer above 2^53 or half a surrogate pair",
             next_step=f"look at what {envelope.subject or 'the daemon'} collected, and report this as a bug",
         ) from error
     if len(body) > MAX_ENTRY_BYTES:
-        raise LedgerError(
+        raise UnrecordableError(
             f"an entry of type {envelope.type} has {len(body)} bytes; at most {MAX_ENTRY_BYTES} fit",
             cause="a list in it is too long: bodies belong into evidence, entries hold references",
             next_step=f"look at what {envelope.subject or 'the daemon'} collected, and report this as a bug",

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.clock import Clock, SystemClock
 from watchkeeper.core.digest import commitment
-from watchkeeper.core.errors import LedgerError, VerificationError
+from watchkeeper.core.errors import UnrecordableError, VerificationError
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.tables import evidence
@@ -33,7 +33,7 @@ class Evidence:
     async def put(
         self, tx: AsyncConnection, kind: EvidenceKind, body: bytes, media_type: str = "application/json"
     ) -> EvidenceRef:
-        """Stores the body in the caller's transaction. Raises LedgerError above 1 MiB: callers cut, not we."""
+        """Stores the body in the caller's transaction. Raises UnrecordableError above 1 MiB: callers cut, not we."""
         _check_size(len(body), kind)
         clean = self._redactor.redact(body)
         _check_size(len(clean), kind)
@@ -71,7 +71,7 @@ class Evidence:
 
 def _check_size(size: int, kind: EvidenceKind) -> None:
     if size > MAX_BODY_BYTES:
-        raise LedgerError(
+        raise UnrecordableError(
             f"evidence of kind {kind} has {size} bytes; at most {MAX_BODY_BYTES} are kept",
             cause="the collector did not cut its body",
             next_step="report this as a bug: whoever collects evidence must bound it",

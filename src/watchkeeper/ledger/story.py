@@ -47,6 +47,7 @@ _PARTS = {
     EntryType.DECISION: Part.DECIDED,
     EntryType.APPROVAL_REQUESTED: Part.CONSENT,
     EntryType.APPROVAL_ANSWERED: Part.CONSENT,
+    EntryType.ORDER: Part.CONSENT,
     EntryType.CLAIM: Part.CLAIMED,
     EntryType.CLAIM_REFUSED: Part.CLAIMED,
     EntryType.CALL: Part.CALLED,

@@ -99,7 +99,7 @@ class Approvals:
             async with self._store.write() as tx:
                 row = await _locked(tx, approval_id)
                 requested = ApprovalRequested.model_validate_json(row.body)
-                _may_answer(requested, by)
+                may_answer(requested, by)
                 state = await self._expire_one(tx, row, requested)
                 if state is ApprovalState.PENDING:
                     state = await self._count(tx, requested, answer, by, via, comment)
@@ -248,7 +248,8 @@ def _holds(person: Principal, term: ApprovalTerms) -> bool:
     return Role.ADMIN in person.roles or any(role in term.roles for role in person.roles)
 
 
-def _may_answer(requested: ApprovalRequested, by: Principal) -> None:
+def may_answer(requested: ApprovalRequested, by: Principal) -> None:
+    """Raises ForbiddenError unless `by` is a person with a role that one of the terms names (invariant 3)."""
     if by.kind is not PrincipalKind.PERSON:
         raise ForbiddenError(
             f"{by.id} is not a person", cause="only people approve or reject", next_step="watchkeeper approve"

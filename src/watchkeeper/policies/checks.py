@@ -19,7 +19,7 @@ from watchkeeper.core.claims import MAX_CLAIM_S, EffectPhase, EpochSeen, authori
 from watchkeeper.core.decisions import DecisionRecord, Verdict
 from watchkeeper.core.digest import digest_of
 from watchkeeper.core.errors import RefusedError
-from watchkeeper.core.ids import ActionKey, ApprovalId
+from watchkeeper.core.ids import ActionKey, ApprovalId, OrderId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.sli import Sli, SliReading, SliStatus
@@ -57,7 +57,8 @@ class Refusal(StrEnum):
 
 class ClaimRequest(Contract):
     """Asks for the right to one effect. `n` tells repetitions of a phase apart: re-applications after a relapse, the
-    steps of a release. `epochs` were read before the decision was made; for release and undo they may be read anew."""
+    steps of a release. `epochs` were read before the decision was made; for release and undo they may be read anew.
+    `order`: the person's order that this undo obeys, with a count of its own, whatever was tried before."""
 
     plan: Plan
     step: int = Field(ge=0)
@@ -66,6 +67,7 @@ class ClaimRequest(Contract):
     record: DecisionRecord
     epochs: tuple[EpochSeen, ...]
     approval: ApprovalId | None = None
+    order: OrderId | None = None
     breach: SliReading | None = None
     """A reading of `plan.basis.breach`, needed to apply."""
     holder: str = Field(min_length=1, max_length=128)
@@ -73,16 +75,16 @@ class ClaimRequest(Contract):
 
     @property
     def key(self) -> ActionKey:
-        return action_key(self.plan, self.step, self.phase, self.n)
+        return action_key(self.plan, self.step, self.phase, self.n, self.order)
 
     @property
     def action(self) -> Action:
         return self.plan.actions[self.step]
 
 
-def action_key(plan: Plan, step: int, phase: EffectPhase, n: int = 0) -> ActionKey:
+def action_key(plan: Plan, step: int, phase: EffectPhase, n: int = 0, order: OrderId | None = None) -> ActionKey:
     """One effect, one key: whoever asks for the same repetition of the same phase of the same step."""
-    return ActionKey(f"{plan.id}/{step}/{phase}" + (f"/{n}" if n else ""))
+    return ActionKey(f"{plan.id}/{step}/{phase}" + (f"/{order}" if order else "") + (f"/{n}" if n else ""))
 
 
 async def authorise(tx: AsyncConnection, request: ClaimRequest, active: ActiveVersion, now: datetime) -> None:
@@ -127,7 +129,9 @@ def _within_the_plans_bounds(request: ClaimRequest) -> None:
         EffectPhase.RELEASE: len(plan.release.steps) * (relapses + 1) if plan.release else -1,
         EffectPhase.UNDO: relapses + 1,
     }
-    if request.step >= min(len(plan.actions), len(plan.changes)) or request.n > most[request.phase]:
+    ordered = request.order is None or request.phase is EffectPhase.UNDO
+    known = request.step < min(len(plan.actions), len(plan.changes))
+    if not known or not ordered or request.n > most[request.phase]:
         raise refused(
             f"{request.key} is outside what the plan declares", Refusal.OUT_OF_BOUNDS, cause="too many repetitions"
         )

@@ -10,6 +10,7 @@ It does not send anything, and it cannot stop a holder that was frozen between i
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,18 +22,22 @@ from watchkeeper.core.claims import MAX_CLAIM_S, Claim, EffectPhase
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import ClaimRefused, Draft, EntryType
 from watchkeeper.core.errors import ConflictError, NotFoundError, RefusedError
-from watchkeeper.core.ids import ActionKey, ClaimId, new_id
+from watchkeeper.core.ids import ActionKey, ClaimId, IncidentId, new_id
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.policies import rows
 from watchkeeper.policies.checks import ActiveVersion, ClaimRequest, Refusal, action_key, authorise, refused
-from watchkeeper.policies.tables import effect_claim, owned_field
+from watchkeeper.policies.tables import claim_refused, effect_claim, owned_field
 from watchkeeper.store.engine import Priority, Store
 
 __all__ = ["Busy", "ClaimRequest", "Claims", "Refusal", "Settled", "Taken", "action_key"]
 
 GRACE_S = 5.0
 """How long after `not_after` a call may still be on its way before another may take the claim over."""
+
+
+Also = Callable[[AsyncConnection, EffectOutcome], Awaitable[None]]
+"""What else becomes true when an effect is settled, written in the same transaction."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ class Claims:
         self._grace = timedelta(seconds=grace_s)
 
     async def take(self, request: ClaimRequest) -> Taken | Busy | Settled:
-        """Raises `RefusedError`, after recording the refusal, when a gate says no and nothing was claimed before."""
+        """Raises `RefusedError` when a gate says no and nothing was claimed before. The refusal is recorded first, once
+        for as long as its reason stays the same."""
         try:
             async with self._store.write(Priority.CLAIM) as tx:
                 await self._store.gate_shared(tx)
@@ -101,8 +107,9 @@ class Claims:
             moved = await rows.stopped_or_moved(tx, claim.epochs, lock=False)
         return ours and moved is None and self._clock.now() < claim.not_after
 
-    async def settle(self, claim: Claim, effect: Effect, code: str) -> EffectOutcome:
-        """Records what became of it. `unknown` leaves the claim open until `observe` has answered.
+    async def settle(self, claim: Claim, effect: Effect, code: str, also: Also | None = None) -> EffectOutcome:
+        """Records what became of it, and what follows from it. `unknown` leaves the claim open until `observe` has
+        answered; said again with the same code it is no news, and nothing is recorded.
 
         Raises `ConflictError` if the claim was taken over or settled meanwhile.
         """
@@ -119,6 +126,7 @@ class Claims:
             .values(state=effect.value, outcome=canonical_model(outcome))
         )
         async with self._store.write(Priority.CLAIM) as tx:
+            before = await _locked(tx, claim.key)
             if (await tx.execute(changed)).rowcount != 1:
                 raise ConflictError(
                     f"{claim.key} is no longer ours to settle",
@@ -127,8 +135,23 @@ class Claims:
                 )
             if effect is Effect.FAILED and claim.phase is EffectPhase.APPLY:
                 await _free_reserved_fields(tx, claim)
+            if effect is Effect.UNKNOWN and _known_to_be_unknown(before, code):
+                return outcome
             await self._ledger.append(tx, Draft(type=EntryType.EFFECT, subject=claim.incident, data=outcome))
+            if also is not None:
+                await also(tx, outcome)
         return outcome
+
+    async def forget_refusals(self, tx: AsyncConnection, incident: IncidentId) -> None:
+        """Of an incident that asks for nothing any more; what was refused stays in the ledger."""
+        await tx.execute(delete(claim_refused).where(claim_refused.c.incident == incident))
+
+    async def unsettled(self, tx: AsyncConnection, incident: IncidentId) -> bool:
+        """Whether an effect of the incident may still land or is not known."""
+        query = select(effect_claim.c.key).where(
+            effect_claim.c.incident == incident, effect_claim.c.state.in_(rows.UNSETTLED)
+        )
+        return (await tx.execute(query.limit(1))).first() is not None
 
     async def open_claims(self) -> tuple[Claim, ...]:
         """Every claim that is not settled: in flight, unknown, or left behind by a crash."""
@@ -149,6 +172,7 @@ class Claims:
     async def _first(self, tx: AsyncConnection, request: ClaimRequest) -> Taken | Busy | Settled:
         now = self._clock.now()
         await authorise(tx, request, self._active, now)
+        await tx.execute(delete(claim_refused).where(claim_refused.c.key == request.key))
         claim = _claim(request, ClaimId(new_id("clm", now)), fence=1, now=now)
         plan = request.plan
         values = {
@@ -200,6 +224,7 @@ class Claims:
             claim = claim.model_copy(update={"not_after": now})
         await _replace(tx, claim)
         if refusal is None:
+            await tx.execute(delete(claim_refused).where(claim_refused.c.key == request.key))
             await self._ledger.append(tx, Draft(type=EntryType.CLAIM, subject=claim.incident, data=claim))
             return Taken(claim, fresh=False)
         await self._record_refusal(tx, request, refusal)
@@ -212,7 +237,20 @@ class Claims:
             plan_hash=request.plan.plan_hash,
             reason=refusal.reason,
         )
+        told = {"plan_hash": data.plan_hash, "reason": data.reason}
+        into = rows.insert_or_ignore(tx)(claim_refused).values(key=data.key, incident=data.incident, **told)
+        differs = (claim_refused.c.plan_hash != data.plan_hash) | (claim_refused.c.reason != data.reason)
+        news = into.on_conflict_do_update(index_elements=["key"], set_=told, where=differs)
+        if (await tx.execute(news.returning(claim_refused.c.key))).first() is None:
+            return
         await self._ledger.append(tx, Draft(type=EntryType.CLAIM_REFUSED, subject=data.incident, data=data))
+
+
+def _known_to_be_unknown(row: Row[tuple[object, ...]] | None, code: str) -> bool:
+    if row is None or row.outcome is None:
+        return False
+    known = EffectOutcome.model_validate_json(row.outcome)
+    return known.effect is Effect.UNKNOWN and known.code == code
 
 
 def _claim(request: ClaimRequest, claim_id: ClaimId, *, fence: int, now: datetime) -> Claim:

@@ -102,6 +102,11 @@ class Remedies:
         async with self._store.read() as tx:
             return tuple(Reserved(**row._mapping) for row in await tx.execute(query))
 
+    async def holds(self, tx: AsyncConnection, incident: IncidentId) -> bool:
+        """Whether anything of the incident is in force, in the caller's transaction."""
+        query = select(remedies.c.id).where(remedies.c.incident == incident, remedies.c.status.in_(rows.HELD))
+        return (await tx.execute(query.limit(1))).first() is not None
+
     async def on_target(self, target: Target) -> tuple[Remedy, ...]:
         return await self._where(remedies.c.target == str(target), remedies.c.status.in_(rows.HELD))
 

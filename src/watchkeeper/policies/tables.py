@@ -12,7 +12,7 @@ from watchkeeper.store.metadata import METADATA, BigId, InstantText
 authority_epoch = Table(
     "authority_epoch",
     METADATA,
-    Column("scope", String(512), primary_key=True),
+    Column("scope", String(640), primary_key=True),
     Column("epoch", BigId, nullable=False),
     Column("stopped", Boolean, nullable=False),
     Column("changed", InstantText, nullable=False),
@@ -51,8 +51,8 @@ effect_claim = Table(
     Column("step", Integer, nullable=False),
     Column("phase", String(16), nullable=False),
     Column("runbook", String(128), nullable=False),
-    Column("environment", String(128), nullable=False),
-    Column("service", String(128), nullable=False),
+    Column("environment", String(256), nullable=False),
+    Column("service", String(256), nullable=False),
     Column("target", String(512), nullable=False),
     Column("fence", Integer, nullable=False),
     Column("state", String(16), nullable=False, index=True),
@@ -70,6 +70,16 @@ effect_claim = Table(
         postgresql_where=text("state IN ('open', 'unknown')"),
     ),
 )
+
+claim_refused = Table(
+    "claim_refused",
+    METADATA,
+    Column("key", String(192), primary_key=True),
+    Column("incident", String(64), nullable=False, index=True),
+    Column("plan_hash", String(80), nullable=False),
+    Column("reason", String(64), nullable=False),
+)
+"""The last refusal of a key that was told, so that the same one is not told again each time it is asked for."""
 
 remedy = Table(
     "remedy",

@@ -37,20 +37,33 @@ class Context:
         others = (other for other in self.facts.members(self.group) if other not in self.failing)
         return tuple(other for other in others if other.healthy)
 
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The declared fallbacks of the group that may serve: those of which nothing, or not only bad, is known."""
+        group = self.facts.group(self.group)
+        return tuple(name for name in (group.candidates if group else ()) if self._serves(name))
+
+    def _serves(self, group: str) -> bool:
+        members = self.facts.members(group)
+        return not members or any(each.healthy for each in members)
+
     def holds(self, condition: Condition) -> bool:
-        can_drain = bool(self.healthy and self.failing) and all(each.manageable for each in self.failing)
         idle = not sum(each.weight or 0.0 for each in self.healthy)
-        if idle:
-            can_drain = can_drain and all(each.manageable for each in self.healthy)
+        drains = bool(self.healthy and self.failing) and self._to_drain(idle=idle)
         match condition:
             case Condition.ALWAYS:
                 return True
             case Condition.HEALTHY_SIBLING:
-                return can_drain
+                return drains
             case Condition.STANDBY_IDLE:
-                return can_drain and idle
+                return drains and idle
             case Condition.NO_HEALTHY_SIBLING:
-                return not can_drain
+                return not drains
+
+    def _to_drain(self, *, idle: bool) -> bool:
+        """Whether the deployments can be managed; or nothing stands in, and the target is to say what is in the way."""
+        moved = (*self.failing, *(self.healthy if idle else ()))
+        return all(each.manageable for each in moved) or not self.stand_ins
 
     def targets(self, kind: TargetKind, select: Select) -> tuple[str, ...]:
         """The ids to act on; raises Missing rather than return none."""

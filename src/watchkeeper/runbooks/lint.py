@@ -1,20 +1,22 @@
 """What is wrong, or unwise, in a runbook that reads well: each finding has a place, a code and a severity.
 
-Errors keep a runbook from being loaded; warnings are for the author. It does not know an adapter's parameters: the
-precheck does.
+Errors keep a runbook from being loaded; warnings are for the author. What adapters can do is handed in as data; without
+it, intents and parameters are left to the precheck, as values always are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
 from watchkeeper.core.actions import Intent
-from watchkeeper.core.sli import Comparison
+from watchkeeper.core.errors import suggest
+from watchkeeper.core.sli import Comparison, Measure, SubjectSet
 from watchkeeper.core.yamldoc import Path
 from watchkeeper.runbooks.model import (
+    ActionSpec,
     Condition,
     Expression,
     Runbook,
@@ -24,7 +26,18 @@ from watchkeeper.runbooks.model import (
     Source,
     SubjectRef,
     TargetKind,
+    Term,
 )
+
+_LOWER_IS_BETTER = frozenset({Measure.PROVIDER_ERROR_RATIO, Measure.LATENCY_P95_S, Measure.COST_USD_PER_MIN})
+_RATES = frozenset({Measure.CALLS_PER_MIN, Measure.SERVED_PER_MIN, Measure.TOKENS_PER_MIN, Measure.COST_USD_PER_MIN})
+_BRAKES = frozenset({Intent.THROTTLE, Intent.SET_BUDGET, Intent.BLOCK})
+_LIMITS = {
+    "rpm_limit": frozenset({Measure.CALLS_PER_MIN, Measure.SERVED_PER_MIN}),
+    "tpm_limit": frozenset({Measure.TOKENS_PER_MIN}),
+}
+"""The rates that a parameter keeps at or under its own number."""
+_BASELINES = (20.0, 5.0, 100.0, 10_000.0, 2.0, 1.0, 0.5, 0.0)
 
 
 class LintSeverity(StrEnum):
@@ -42,10 +55,39 @@ class LintFinding:
     message: str
 
 
-def lint(runbook: Runbook) -> list[LintFinding]:
-    """All findings, errors first, then by place."""
-    checks = (_actions, _verification, _release, _breach)
+@dataclass(frozen=True)
+class Offer:
+    """What an adapter declares: one intent on one kind of target, its parameters, and those that it must be given."""
+
+    intent: Intent
+    target_kind: str
+    parameters: frozenset[str]
+    needed: frozenset[str]
+
+
+def unknown_series(runbook: Runbook, known: Collection[str]) -> list[LintFinding]:
+    """Levels that name a query which the settings do not have."""
+    verification = runbook.spec.verification
+    levels: list[tuple[Path, SliSpec | None]] = [(("verification", "sli"), verification.sli)]
+    levels += [(("verification", "guards", number), guard) for number, guard in enumerate(verification.guards)]
+    levels.append((("breach",), runbook.spec.breach))
+    return [
+        _error(
+            (*at, "measure"),
+            "unknown_series",
+            f"the settings have no prometheus query named `{level.series}`{suggest(level.series, known)}",
+        )
+        for at, level in levels
+        if level is not None and level.series and level.series not in known
+    ]
+
+
+def lint(runbook: Runbook, offers: Sequence[Offer] = ()) -> list[LintFinding]:
+    """All findings, errors first, then by place. With no `offers`, nothing is said of what adapters can do."""
+    checks = (_actions, _verification, _direction, _reachable, _release, _breach)
     found = [finding for check in checks for finding in check(runbook.spec)]
+    if offers:
+        found += _offered(runbook.spec, offers)
     return sorted(found, key=lambda each: (each.severity, [str(part) for part in each.path], each.code))
 
 
@@ -74,8 +116,30 @@ def _actions(spec: RunbookSpec) -> Iterator[LintFinding]:
             yield from _expression(expression, (*at, "parameters", name), action.target.kind)
 
 
+def _offered(spec: RunbookSpec, offers: Sequence[Offer]) -> Iterator[LintFinding]:
+    for number, action in enumerate(spec.actions):
+        at: Path = ("actions", number)
+        of_intent = [offer for offer in offers if offer.intent is action.intent]
+        fitting = [offer for offer in of_intent if offer.target_kind == action.target.kind]
+        if fitting:
+            yield from min((list(_parameters(action, offer, at)) for offer in fitting), key=len)
+        else:
+            kinds = ", ".join(sorted({offer.target_kind for offer in of_intent})) or "nothing yet"
+            text = f"no adapter can {action.intent} a {action.target.kind}; what it is offered for: {kinds}"
+            yield _error((*at, "intent"), "not_offered", text)
+
+
+def _parameters(action: ActionSpec, offer: Offer, at: Path) -> Iterator[LintFinding]:
+    what = f"{action.intent} of a {action.target.kind}"
+    for name in sorted(action.parameters.keys() - offer.parameters):
+        text = f"`{name}` is no parameter of {what}{suggest(name, offer.parameters)}"
+        yield _error((*at, "parameters", name), "unknown_parameter", text)
+    for name in sorted(offer.needed - action.parameters.keys()):
+        yield _error((*at, "parameters"), "parameter_missing", f"{what} needs the parameter `{name}`")
+
+
 def _expression(expression: Expression, at: Path, kind: TargetKind | None) -> Iterator[LintFinding]:
-    sources = {term.source for term in (expression, expression.plus) if term is not None and term.source is not None}
+    sources = _sources(expression)
     if expression.min is not None and expression.max is not None and expression.min > expression.max:
         yield _error((*at, "min"), "min_over_max", "min is greater than max")
     if Source.KEY_SPEND in sources and kind is not TargetKind.KEY:
@@ -109,10 +173,69 @@ def _level(sli: SliSpec, at: Path, spec: RunbookSpec) -> Iterator[LintFinding]:
     yield from _expression(sli.threshold, (*at, "threshold"), None)
     if sli.threshold.optional:
         yield _error((*at, "threshold", "optional"), "threshold_needed", "a threshold cannot be left out")
+    if sli.series and _sources(sli.threshold):
+        text = f"nothing is learnt of a series: give the threshold of `{sli.measure}` as a value"
+        yield _error((*at, "threshold", "from"), "series_has_no_baseline", text)
     if sli.min_events == 0:
         yield _warning(at, "no_minimum", "minEvents 0: silence would be taken for an answer")
     if sli.subject is SubjectRef.MODEL_GROUP and spec.actions[0].target.kind is TargetKind.KEY:
         yield _error((*at, "subject"), "no_model_group", "a runbook that acts on keys knows no model group")
+
+
+def _direction(spec: RunbookSpec) -> Iterator[LintFinding]:
+    """A level must ask for the better, and what brakes is not verified by more."""
+    verification = spec.verification
+    at: Path = ("verification",)
+    levels: list[tuple[Path, SliSpec]] = [((*at, "sli", "op"), verification.sli)]
+    levels += [((*at, "guards", number, "op"), guard) for number, guard in enumerate(verification.guards)]
+    for place, level in levels:
+        worse = Comparison.AT_LEAST if level.measure in _LOWER_IS_BETTER else Comparison.AT_MOST
+        if level.op is worse and level.measure in _LOWER_IS_BETTER | {Measure.SUCCESS_RATIO}:
+            yield _error(place, "asks_for_harm", f"`{level.measure} {level.op}` would take harm for recovery: turn it")
+    sli = verification.sli
+    brakes = all(action.intent in _BRAKES for action in spec.actions)
+    more = sli.op is Comparison.AT_LEAST and sli.measure in _RATES - _LOWER_IS_BETTER
+    if brakes and more and sli.over is SubjectSet.ONE and sli.subject is not SubjectRef.MODEL_GROUP:
+        text = f"the actions only brake, so `{sli.measure} {sli.op}` says nothing of their success: turn it"
+        yield _error((*at, "sli", "op"), "sli_other_way", text)
+
+
+def _reachable(spec: RunbookSpec) -> Iterator[LintFinding]:
+    """A limit that is kept must also verify, whatever the baseline is. Only what is drawn alike is compared."""
+    sli = spec.verification.sli
+    if sli.op is not Comparison.AT_MOST or sli.over is not SubjectSet.ONE or sli.subject is not SubjectRef.TARGET:
+        return
+    for name, expression in spec.actions[0].parameters.items():
+        if sli.measure not in _LIMITS.get(name, ()) or _scales(expression) != _scales(sli.threshold):
+            continue
+        for baseline in _BASELINES:
+            limit, asked = _number(expression, baseline), _number(sli.threshold, baseline)
+            if limit > asked + 1e-9:
+                text = (
+                    f"at a baseline of {baseline:g}, {name} allows {limit:g} and the level asks for at most {asked:g}"
+                )
+                yield _error(("verification", "sli", "threshold"), "tighter_than_the_limit", text)
+                break
+
+
+def _sources(expression: Expression) -> set[Source]:
+    return {term.source for term in (expression, expression.plus) if term is not None and term.source is not None}
+
+
+def _scales(expression: Expression) -> set[Source]:
+    """Its sources; what is usually called and what is usually served are of one size."""
+    return {Source.BASELINE_CALLS if each is Source.BASELINE_SERVED else each for each in _sources(expression)}
+
+
+def _number(expression: Expression, baseline: float) -> float:
+    """As `resolve` computes it, before rounding."""
+    value = _term(expression, baseline) + (_term(expression.plus, baseline) if expression.plus is not None else 0.0)
+    value = value if expression.min is None else max(value, expression.min)
+    return value if expression.max is None else min(value, expression.max)
+
+
+def _term(term: Term, baseline: float) -> float:
+    return (baseline if term.value is None else float(term.value)) * term.times
 
 
 def _release(spec: RunbookSpec) -> Iterator[LintFinding]:
@@ -142,5 +265,5 @@ def _breach(spec: RunbookSpec) -> Iterator[LintFinding]:
 def _opposite_of_harm(spec: RunbookSpec) -> Comparison | None:
     """Of one measure, breach and verification must look the same way."""
     assert spec.breach is not None
-    same = spec.breach.measure is spec.verification.sli.measure
+    same = spec.breach.measure == spec.verification.sli.measure
     return spec.verification.sli.op if same else spec.breach.op

@@ -1,11 +1,12 @@
 """The catalogue: shipped runbooks and a team's own, with the durations that its settings change.
 
 A team's runbook replaces the shipped one of the same name. What is loaded has no lint error, after the overrides too.
+What adapters can do is not known here: who knows it hands it in as `offers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from watchkeeper.core import yamldoc
 from watchkeeper.core.errors import ConfigError, NotFoundError, RunbookError, suggest
 from watchkeeper.core.model import Contract
 from watchkeeper.core.yamldoc import Document
-from watchkeeper.runbooks.lint import LintFinding, LintSeverity, lint
+from watchkeeper.runbooks.lint import LintFinding, LintSeverity, Offer, lint, unknown_series
 from watchkeeper.runbooks.model import Runbook, SliSpec
 
 MAX_FILES = 1_000
@@ -58,20 +59,27 @@ class Linted:
 
     runbook: Runbook
     document: Document
+    offers: tuple[Offer, ...] = ()
 
     @property
     def findings(self) -> list[tuple[str, LintFinding]]:
-        return [(self.document.place(finding.path), finding) for finding in lint(self.runbook)]
+        return [(self.document.place(finding.path), finding) for finding in lint(self.runbook, self.offers)]
 
 
 def load_catalog(
-    dirs: Sequence[Path] = (), *, shipped: bool = True, overrides: Mapping[str, RunbookOverrides] | None = None
+    dirs: Sequence[Path] = (),
+    *,
+    shipped: bool = True,
+    overrides: Mapping[str, RunbookOverrides] | None = None,
+    offers: tuple[Offer, ...] = (),
+    series: Collection[str] | None = None,
 ) -> Catalog:
-    """Raises RunbookError for a runbook that does not read or has a lint error, ConfigError for an unknown override."""
+    """Raises RunbookError for a runbook that does not read or has a lint error, ConfigError for an unknown override.
+    `series` are the queries that the settings have; None: not known, and not asked for."""
     found: dict[str, Linted] = {}
     if shipped:
-        found.update(_by_name(read_shipped()))
-    found.update(_by_name(read(*dirs)))
+        found.update(_by_name(read_shipped(offers)))
+    found.update(_by_name(read(*dirs, offers=offers)))
     changed = dict(overrides or {})
     for name in changed:
         if name not in found:
@@ -79,28 +87,41 @@ def load_catalog(
                 f"settings change the runbook {name!r}, which there is not{suggest(name, found)}",
                 next_step="watchkeeper config check",
             )
-    return Catalog(tuple(_checked(found[name], changed.get(name)) for name in sorted(found)))
+    return Catalog(tuple(_checked(found[name], changed.get(name), series) for name in sorted(found)))
 
 
-def read(*paths: Path) -> list[Linted]:
-    """The runbooks in files and under folders, whatever lint says of them. Raises RunbookError if one does not read."""
-    files = sorted({file for path in paths for file in _files(path)})
-    if len(files) > MAX_FILES:
+def read(*paths: Path, offers: tuple[Offer, ...] = ()) -> list[Linted]:
+    """The runbooks in files and under folders, whatever lint says of them. Raises RunbookError if one does not read,
+    or a file or folder that was named holds none."""
+    files = {path: sorted(_files(path)) for path in paths}
+    together = sorted({file for of_path in files.values() for file in of_path})
+    if len(together) > MAX_FILES:
         raise RunbookError(f"more than {MAX_FILES} runbook files", place=str(paths[0]))
-    return [linted for file in files for linted in parse(_text(file), str(file))]
+    found = {file: parse(_text(file), str(file), offers) for file in together}
+    for path, of_path in files.items():
+        if not any(found[file] for file in of_path):
+            raise RunbookError(
+                "no runbook here",
+                place=str(path),
+                cause="the file is empty, or the folder holds no .yaml file with something in it",
+                next_step="watchkeeper runbook lint PATHS",
+            )
+    return [linted for file in together for linted in found[file]]
 
 
-def read_shipped() -> list[Linted]:
+def read_shipped(offers: tuple[Offer, ...] = ()) -> list[Linted]:
     folder = resources.files("watchkeeper.runbooks") / "catalog"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(SUFFIXES)), key=lambda entry: entry.name)
     return [
-        linted for file in files for linted in parse(file.read_text(encoding="utf-8"), f"runbooks/catalog/{file.name}")
+        linted
+        for file in files
+        for linted in parse(file.read_text(encoding="utf-8"), f"runbooks/catalog/{file.name}", offers)
     ]
 
 
-def parse(text: str, file: str) -> list[Linted]:
+def parse(text: str, file: str, offers: tuple[Offer, ...] = ()) -> list[Linted]:
     return [
-        Linted(document.validate(Runbook, RunbookError), document)
+        Linted(document.validate(Runbook, RunbookError), document, offers)
         for document in yamldoc.parse(text, file, RunbookError)
     ]
 
@@ -148,9 +169,10 @@ def _by_name(many: Iterable[Linted]) -> dict[str, Linted]:
     return found
 
 
-def _checked(linted: Linted, change: RunbookOverrides | None) -> Runbook:
+def _checked(linted: Linted, change: RunbookOverrides | None, series: Collection[str] | None) -> Runbook:
     runbook = linted.runbook if change is None else with_overrides(linted.runbook, change)
-    errors = [finding for finding in lint(runbook) if finding.severity is LintSeverity.ERROR]
+    errors = [finding for finding in lint(runbook, linted.offers) if finding.severity is LintSeverity.ERROR]
+    errors += [] if series is None else unknown_series(runbook, series)
     if errors:
         told = [f"{yamldoc.path_text(error.path)}: {error.message}" for error in errors]
         raise RunbookError(

@@ -16,7 +16,7 @@ from watchkeeper.core.digest import sha256
 from watchkeeper.core.findings import FailureMode, Sign
 from watchkeeper.core.manifest import Manifest, Seconds, Section
 from watchkeeper.core.plans import RunbookRef
-from watchkeeper.core.sli import Comparison, Measure, SubjectSet
+from watchkeeper.core.sli import SERIES, Comparison, Measure, SeriesMeasure, SubjectSet
 from watchkeeper.core.subjects import SubjectKind
 
 
@@ -103,7 +103,7 @@ class Condition(StrEnum):
 
     ALWAYS = "always"
     HEALTHY_SIBLING = "healthy_sibling"
-    """The cause can be drained, since its model group has another deployment that works."""
+    """The cause's model group has another deployment that works, and both can be managed or nothing else stands in."""
     STANDBY_IDLE = "standby_idle"
     """As above, and none of those that work has any weight yet."""
     NO_HEALTHY_SIBLING = "no_healthy_sibling"
@@ -122,21 +122,30 @@ class ActionSpec(Section):
 
 
 class SubjectRef(StrEnum):
-    """`target`: the first action's target. `model_group`: the group that the cause belongs to."""
+    """`target`: the first action's target. `model_group`: the group that the cause belongs to. `service`: that of the
+    incident."""
 
     CAUSE = "cause"
     TARGET = "target"
     MODEL_GROUP = "model_group"
+    SERVICE = "service"
 
 
 class SliSpec(Section):
-    measure: Measure
+    """`measure`: one that is counted from calls, or `series:NAME`, a Prometheus query of the settings."""
+
+    measure: Measure | SeriesMeasure
     subject: SubjectRef
     over: SubjectSet = SubjectSet.ONE
     op: Comparison
     threshold: Expression
     window: Seconds = Field(gt=0)
     min_events: int = Field(default=1, ge=0)
+
+    @property
+    def series(self) -> str:
+        """The query's name; empty for a measure of calls."""
+        return self.measure.removeprefix(SERIES) if self.measure.startswith(SERIES) else ""
 
 
 class VerificationSpec(Section):

@@ -88,14 +88,16 @@ def resolve(
     cause = fitting_cause(runbook, diagnosis)
     if cause is None:
         return NotApplicable(runbook=runbook.name, reason="no_fitting_cause")
-    edges = [edge for finding in findings if finding.id in cause.findings for edge in finding.edges]
+    meant = [finding for finding in findings if finding.id in cause.findings]
+    edges = [edge for finding in meant for edge in finding.edges]
+    service = meant[0].scope.service if meant else ""
     try:
-        return _proposal(runbook, cause, edges, facts)
+        return _proposal(runbook, cause, edges, facts, service)
     except Missing as missing:
         return NotApplicable(runbook=runbook.name, reason=missing.reason)
 
 
-def _proposal(runbook: Runbook, cause: Cause, edges: Iterable[Edge], facts: ResolveFacts) -> Proposal:
+def _proposal(runbook: Runbook, cause: Cause, edges: Iterable[Edge], facts: ResolveFacts, service: str) -> Proposal:
     spec = runbook.spec
     places = contexts(cause, edges, facts, spec.actions[0].target.kind)
     steps = list(chain.from_iterable(_actions(spec.actions, place) for place in places))
@@ -103,9 +105,9 @@ def _proposal(runbook: Runbook, cause: Cause, edges: Iterable[Edge], facts: Reso
         raise Missing("no_action_applies")
     actions = tuple(action.model_copy(update={"step": step}) for step, action in enumerate(steps))
     first, *others = places
-    sli = _sli(spec.verification.sli, first, actions)
-    also = [_sli(spec.verification.sli, place, actions) for place in others]
-    guards = [_sli(guard, place, actions) for place in places for guard in spec.verification.guards]
+    sli = _sli(spec.verification.sli, first, actions, service)
+    also = [_sli(spec.verification.sli, place, actions, service) for place in others]
+    guards = [_sli(guard, place, actions, service) for place in places for guard in spec.verification.guards]
     release = spec.release and Release(
         hold_s=spec.hold,
         steps=spec.release.steps,
@@ -122,7 +124,7 @@ def _proposal(runbook: Runbook, cause: Cause, edges: Iterable[Edge], facts: Reso
             guards=tuple(guard for guard in dict.fromkeys((*also, *guards)) if guard != sli),
             horizons_s=spec.verification.horizons,
         ),
-        breach=sli if spec.breach is None else _sli(spec.breach, first, actions),
+        breach=sli if spec.breach is None else _sli(spec.breach, first, actions, service),
         release=release,
         remedy_ttl_s=spec.ttl,
     )
@@ -168,8 +170,8 @@ def _labels(facts: ResolveFacts, kind: TargetKind, name: str) -> Labels:
             return next((each.labels for each in facts.deployments if each.id == name), ())
 
 
-def _sli(spec: SliSpec, place: Context, actions: Sequence[Action]) -> Sli:
-    subject = _subject(spec.subject, place, actions)
+def _sli(spec: SliSpec, place: Context, actions: Sequence[Action], service: str) -> Sli:
+    subject = _subject(spec.subject, place, actions, service)
     threshold = _value(spec.threshold, place, subject)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
         raise Missing("threshold_is_no_number")
@@ -184,7 +186,7 @@ def _sli(spec: SliSpec, place: Context, actions: Sequence[Action]) -> Sli:
     )
 
 
-def _subject(ref: SubjectRef, place: Context, actions: Sequence[Action]) -> Subject:
+def _subject(ref: SubjectRef, place: Context, actions: Sequence[Action], service: str) -> Subject:
     match ref:
         case SubjectRef.CAUSE:
             return place.cause
@@ -195,6 +197,10 @@ def _subject(ref: SubjectRef, place: Context, actions: Sequence[Action]) -> Subj
             if not place.group:
                 raise Missing("no_model_group_known_for_cause")
             return Subject(kind=SubjectKind.MODEL, id=place.group)
+        case SubjectRef.SERVICE:
+            if not service:
+                raise Missing("no_service_known_for_cause")
+            return Subject(kind=SubjectKind.SERVICE, id=service)
 
 
 def _value(expression: Expression, place: Context, subject: Subject) -> Scalar:
@@ -247,13 +253,6 @@ def _number(source: Source, place: Context, subject: Subject) -> float:
 def _fallbacks(place: Context) -> str:
     """The declared stand-ins first, then what is set already; comma-separated, as the action's scalar."""
     group = place.facts.group(place.group)
-    healthy = [name for name in (group.candidates if group else ()) if _serves(place.facts, name)]
-    if group is None or not healthy:
+    if group is None or not place.stand_ins:
         raise Missing("no_fallback_declared")
-    return ",".join(dict.fromkeys((*healthy, *group.fallbacks)))
-
-
-def _serves(facts: ResolveFacts, group: str) -> bool:
-    """A group nothing is known about may serve; one whose every deployment is down does not."""
-    members = facts.members(group)
-    return not members or any(each.healthy for each in members)
+    return ",".join(dict.fromkeys((*place.stand_ins, *group.fallbacks)))

@@ -17,7 +17,7 @@ from watchkeeper.core.errors import InputError
 from watchkeeper.core.model import Contract, Labels, format_instant
 from watchkeeper.core.signals import Event, EventKind
 from watchkeeper.core.subjects import Subject, SubjectKind
-from watchkeeper.signals.names import clean
+from watchkeeper.signals.names import clean, subject_id
 
 SOURCE = "alertmanager"
 
@@ -118,7 +118,7 @@ def _id(alert: _Alert, group: str) -> str:
 
 def _subject(alert: _Alert, config: AlertmanagerConfig) -> Subject:
     for rule in config.subjects:
-        named = clean(alert.labels.get(rule.label, ""))
+        named = subject_id(rule.kind, alert.labels.get(rule.label, ""))
         if named:
             return Subject(kind=rule.kind, id=named)
     return Subject(kind=SubjectKind.SERVICE, id=config.unassigned)

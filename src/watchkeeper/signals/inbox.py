@@ -45,14 +45,23 @@ class Inbox:
         self._store, self._clock, self._capacity = store, clock, capacity
         self._held, self._counted = 0, -math.inf
 
+    async def put(self, tx: AsyncConnection, signal: Signal) -> int:
+        """Keeps one of our own signals in the transaction of what it tells of, full or not; its offset, 0 where it was
+        known."""
+        await self._in_order(tx)
+        return max(await self._insert(tx, self._rows([signal])), default=0)
+
+    async def _in_order(self, tx: AsyncConnection) -> None:
+        if not self._store.is_sqlite:
+            await tx.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ORDER_LOCK})
+
     async def accept(self, source: str, signals: Sequence[Signal]) -> Accepted:
         """Keeps the signals in one transaction. Raises UnavailableError where they do not all fit."""
         rows = self._rows(signals)
         if not rows:
             return Accepted(0, 0, 0)
         async with self._store.write() as tx:
-            if not self._store.is_sqlite:
-                await tx.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ORDER_LOCK})
+            await self._in_order(tx)
             held = await self._count(tx)
             offsets = await self._insert(tx, rows)
             if offsets and held + len(offsets) > self._capacity:
@@ -66,10 +75,10 @@ class Inbox:
         return Accepted(len(offsets), len(signals) - len(offsets), max(offsets, default=0))
 
     def _rows(self, signals: Sequence[Signal]) -> list[dict[str, object]]:
+        refuse_unstorable(signals)
         received = self._clock.now()
         rows: dict[tuple[str, str], dict[str, object]] = {}
-        for place, signal in enumerate(signals):
-            _refuse_unstorable(signal, f"signals[{place}]")
+        for signal in signals:
             rows.setdefault(
                 (signal.source, signal.id),
                 {
@@ -114,12 +123,6 @@ class Inbox:
         async with self._store.read() as tx:
             return (await tx.execute(select(func.max(signal_inbox.c.offset)))).scalar_one() or 0
 
-    async def lag(self, offset: int) -> int:
-        """How many signals a reader at this offset has before it."""
-        query = select(func.count()).select_from(signal_inbox).where(signal_inbox.c.offset > offset)
-        async with self._store.read() as tx:
-            return (await tx.execute(query)).scalar_one()
-
     async def prune(self, before: datetime, read_to: int) -> int:
         """Forgets what was received before and lies at or below the offset that readers have kept, in small
         transactions so that senders need not wait; returns how many."""
@@ -139,8 +142,13 @@ class Inbox:
                 return total
 
 
-def _refuse_unstorable(signal: Signal, place: str) -> None:
-    """What a database or JSON cannot hold must not look like a database that is down."""
+def refuse_unstorable(signals: Sequence[Signal]) -> None:
+    """What a database or JSON cannot hold must not look like a database that is down. Raises InputError."""
+    for place, signal in enumerate(signals):
+        _refuse_one(signal, f"signals[{place}]")
+
+
+def _refuse_one(signal: Signal, place: str) -> None:
     if "\x00" in signal.id or "\x00" in signal.source:
         what = "the signal's id or source holds a NUL character"
     elif isinstance(signal, Sample) and not math.isfinite(signal.value):

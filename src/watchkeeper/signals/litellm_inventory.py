@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from watchkeeper.core.subjects import Edge, EdgeSource, Subject, SubjectKind
 from watchkeeper.signals.fetch import Endpoint
 from watchkeeper.signals.litellm_rows import Text, key_of, provider_of
+from watchkeeper.signals.names import clean
 
 MAX_REPLY = 32 << 20
 """One deployment is some 6 kB in `/model/info`."""
@@ -18,18 +20,21 @@ KEYS_PER_PAGE = 100
 MAX_KEY_PAGES = 100
 
 
+Named = Annotated[Text, AfterValidator(clean)]
+
+
 class _Params(BaseModel):
     model: Text = ""
     api_base: Text = ""
 
 
 class _Info(BaseModel):
-    id: Text = ""
+    id: Named = ""
     litellm_provider: Text = ""
 
 
 class _Model(BaseModel):
-    model_name: Text = ""
+    model_name: Named = ""
     litellm_params: _Params = _Params()
     model_info: _Info = _Info()
 
@@ -41,7 +46,7 @@ class _Models(BaseModel):
 class _Key(BaseModel):
     token: Text = ""
     key_alias: Text = ""
-    team_id: Text = ""
+    team_id: Named = ""
 
 
 class _Keys(BaseModel):

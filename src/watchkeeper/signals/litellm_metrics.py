@@ -20,6 +20,7 @@ from watchkeeper.core.subjects import Subject, SubjectKind
 from watchkeeper.signals.faults import error_class
 from watchkeeper.signals.litellm_inventory import Inventory
 from watchkeeper.signals.litellm_rows import bounded, is_own, provider_of
+from watchkeeper.signals.names import clean
 
 STATE = "litellm_deployment_state"
 SUCCESS = "litellm_deployment_success_responses_total"
@@ -46,7 +47,7 @@ class Point:
 
     def label(self, name: str) -> str:
         """Its value; the gateway writes `None` for one that it does not know."""
-        value = self.labels.get(name, "")
+        value = clean(self.labels.get(name, ""))
         return "" if value == "None" else value
 
 

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from watchkeeper.core.signals import Call, ErrorClass, Usage
 from watchkeeper.signals.faults import error_class
+from watchkeeper.signals.names import clean, key
 
 MAX_ID = 256
 
@@ -122,10 +123,10 @@ def call_of(row: SpendRow, gateway: str, source: str, providers: Mapping[str, st
         call_id=call_id,
         gateway=gateway,
         key=key_of(row.api_key),
-        team=row.team_id or (row.metadata.user_api_key_team_id if row.metadata else ""),
-        model_group=row.model_group,
-        model=row.model,
-        deployment=row.model_id if row.reached else "",
+        team=clean(row.team_id or (row.metadata.user_api_key_team_id if row.metadata else "")),
+        model_group=clean(row.model_group),
+        model=clean(row.model),
+        deployment=clean(row.model_id) if row.reached else "",
         provider=_provider(row, providers),
         # A failed row's tokens are an estimate that nobody is billed for.
         usage=Usage() if failed else _usage(row),
@@ -137,14 +138,15 @@ def call_of(row: SpendRow, gateway: str, source: str, providers: Mapping[str, st
 
 def bounded(name: str) -> str:
     """An id as it is, or a digest of one that is too long or holds what a database cannot."""
-    if len(name) <= MAX_ID and "\x00" not in name:
+    body = name.encode("utf-8", "replace")
+    if len(body) <= MAX_ID and name.isprintable():
         return name
-    return f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def key_of(api_key: str) -> str:
-    """The gateway logs hashes; should a key itself ever come, it goes no further."""
-    return hashlib.sha256(api_key.encode()).hexdigest() if api_key.startswith("sk-") else api_key
+    """The gateway logs hashes; should a key itself ever come, or a name, only its hash goes further."""
+    return key(api_key) or (hashlib.sha256(api_key.encode("utf-8", "replace")).hexdigest() if api_key else "")
 
 
 def provider_of(kind: str, api_base: str) -> str:
@@ -156,10 +158,10 @@ def provider_of(kind: str, api_base: str) -> str:
         parts = urlsplit(api_base)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return kind
+        return clean(kind)
     if not host or (kind and kind in host.split(".")):
-        return kind
-    return host if port is None else f"{host}:{port}"
+        return clean(kind)
+    return clean(host if port is None else f"{host}:{port}")
 
 
 def _provider(row: SpendRow, providers: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import TypeAlias
@@ -19,10 +20,12 @@ from pydantic import JsonValue
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.digest import sha256
 from watchkeeper.core.signals import SpanOp, Usage
+from watchkeeper.core.subjects import SubjectKind
 
 Attributes: TypeAlias = Mapping[str, JsonValue]
 
 MAX_NAME = 256
+"""Bytes of a name as JSON has it: whoever names things must not decide how large our records become."""
 MAX_TOKENS = 10**9
 MAX_COST_USD = 10**6
 
@@ -101,6 +104,8 @@ METRICS = {
 """Our names of the GenAI metrics. `tokens` becomes `tokens.input` or `tokens.output` by the point's token type. The
 newest per-operation histograms are left out: the counters report the same tokens, and both would count twice."""
 
+_HASH = re.compile(r"[0-9a-f]{64}")
+
 _OPERATIONS = {
     SpanOp.AGENT: ("invoke_agent",),
     SpanOp.TOOL: ("execute_tool",),
@@ -151,7 +156,8 @@ def clean(value: str) -> str:
     """A name that may be stored and shown anywhere: only what prints, and a digest in place of what is too long."""
     printable = value if value.isprintable() else "".join(char for char in value if char.isprintable())
     bare = printable.strip()
-    return bare if len(bare) <= MAX_NAME else sha256(bare.encode())
+    body = bare.encode()
+    return bare if len(body) + body.count(b'"') + body.count(b"\\") <= MAX_NAME else sha256(body)
 
 
 def text(attributes: Attributes, name: Name) -> str:
@@ -242,9 +248,18 @@ def provider(name: str) -> str:
 
 
 def key_hash(attributes: Attributes) -> str:
-    """The gateway key's hash. A raw key that somebody put there by mistake is never taken."""
-    found = text(attributes, Name.KEY)
-    return "" if found.startswith("sk-") else found
+    return key(text(attributes, Name.KEY))
+
+
+def key(found: str) -> str:
+    """A gateway key's SHA-256 in lower-case hex. Anything else may be the key itself, or another secret, and is never
+    taken: what names a subject goes into the ledger."""
+    return found if _HASH.fullmatch(found) else ""
+
+
+def subject_id(kind: SubjectKind, found: str) -> str:
+    """What an outside text names: clean, and for a key nothing but its hash; empty where it names nothing."""
+    return key(clean(found)) if kind is SubjectKind.KEY else clean(found)
 
 
 def service(attributes: Attributes) -> str:

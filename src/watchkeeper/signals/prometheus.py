@@ -1,7 +1,7 @@
 """Polls Prometheus with fixed queries; each series in the answer becomes samples of one name.
 
 A sample is known by query, labels and its own time, so that polling often costs nothing. Values that are not numbers
-(NaN, infinity) are left out, as are series without the label that names their subject.
+(NaN, infinity) are left out, as are series without the label that names their subject; `unusable` tells of the latter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 import httpx
-import structlog
 from pydantic import BaseModel, Field, JsonValue, SecretStr, TypeAdapter, ValidationError, model_validator
 
 from watchkeeper.core.clock import Clock
@@ -22,8 +21,7 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.signals import Sample, Signal
 from watchkeeper.core.subjects import Subject, SubjectKind
 from watchkeeper.signals.fetch import Endpoint, RefusedReplyError
-
-log = structlog.get_logger(__name__)
+from watchkeeper.signals.names import subject_id
 
 MAX_SAMPLES = 20_000
 """Of one query; more is an error in the query, not a reason to fill the inbox."""
@@ -55,7 +53,8 @@ class PrometheusQuery(Contract):
 
 class PrometheusConfig(Contract):
     name: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
-    base_url: str = Field(pattern=r"^https?://")
+    base_url: str = Field(pattern=r"^https?://[^/@\s]+(/\S*)?$")
+    """Without user or password: it is shown in errors and logs."""
     bearer: SecretStr | None = None
     interval_s: float = Field(default=15.0, gt=0)
     queries: tuple[PrometheusQuery, ...] = ()
@@ -89,22 +88,31 @@ class PrometheusPoller:
         self.name, self.interval_s = config.name, config.interval_s
         self._config, self._clock = config, clock
         self._endpoint = Endpoint(config.name, config.base_url, config.bearer, client)
+        self.unusable = ""
+        """What of the latest poll gave no samples, and why; empty where all of it did."""
 
     async def poll(self) -> tuple[Signal, ...]:
         """The samples of all queries that can be used. Raises UnavailableError, and InputError where none can."""
         samples: list[Signal] = []
-        unusable: list[InputError] = []
+        errors: list[InputError] = []
+        told: list[str] = []
         for query in self._config.queries:
             try:
-                samples += await self._ask(query)
+                found, nameless = await self._ask(query)
             except InputError as error:
-                log.error("query_unusable", source=self.name, query=query.name, what=error.what)
-                unusable.append(error)
-        if unusable and len(unusable) == len(self._config.queries):
-            raise unusable[0]
+                errors.append(error)
+                told.append(f"{error.place}: {error.what}")
+                continue
+            samples += found
+            if nameless:
+                told.append(f"queries.{query.name}: {nameless} series have no label {query.subject_label}")
+        self.unusable = "; ".join(told)
+        if errors and len(errors) == len(self._config.queries):
+            raise errors[0]
         return tuple(samples)
 
-    async def _ask(self, query: PrometheusQuery) -> list[Sample]:
+    async def _ask(self, query: PrometheusQuery) -> tuple[list[Sample], int]:
+        """The samples, and how many series name no subject."""
         now = self._clock.now()
         if query.range_s is None:
             path, params = "/api/v1/query", {"query": query.promql, "time": _time(now)}
@@ -122,17 +130,18 @@ class PrometheusPoller:
                 raise _unfit(query, "was refused by Prometheus") from error
             raise
         samples: list[Sample] = []
+        nameless = 0
         for series in _series(answer.data, query):
-            samples += self._samples(series, query)
+            subject = query.subject_id or subject_id(query.subject_kind, series.metric.get(query.subject_label, ""))
+            if not subject:
+                nameless += 1
+                continue
+            samples += self._samples(series, query, Subject(kind=query.subject_kind, id=subject))
             if len(samples) > MAX_SAMPLES:
                 raise _unfit(query, f"gives more than {MAX_SAMPLES} samples")
-        return samples
+        return samples, nameless
 
-    def _samples(self, series: _Series, query: PrometheusQuery) -> Iterator[Sample]:
-        subject = query.subject_id or series.metric.get(query.subject_label, "")
-        if not subject:
-            log.warning("series_without_subject", source=self.name, query=query.name, label=query.subject_label)
-            return
+    def _samples(self, series: _Series, query: PrometheusQuery, subject: Subject) -> Iterator[Sample]:
         labels = tuple(sorted(series.metric.items()))
         told = "\n".join(f"{name}={value}" for name, value in labels)
         series_id = hashlib.sha256(told.encode()).hexdigest()[:24]
@@ -143,7 +152,7 @@ class PrometheusPoller:
                     source=f"prometheus/{self.name}",
                     at=datetime.fromtimestamp(at, UTC),
                     name=query.name,
-                    subject=Subject(kind=query.subject_kind, id=subject),
+                    subject=subject,
                     value=value,
                     unit=query.unit,
                     labels=labels,

@@ -16,11 +16,11 @@ from enum import IntEnum
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from watchkeeper.core.errors import ConfigError, StoreError
+from watchkeeper.core.errors import ConfigError, StoreError, UnrecordableError
 
 GATE = 0x57_4B_01
 """The advisory lock that claims share and stops take alone (PostgreSQL)."""
@@ -28,6 +28,12 @@ GATE = 0x57_4B_01
 
 IDLE_MS = 2000
 """How long a process frozen inside a write may hold up a stop (PostgreSQL); a busy one must not reach it."""
+
+
+CONNECT_S, SILENT_MS = 5, 10_000
+"""How long a server that does not answer may keep us from knowing that it is gone (PostgreSQL)."""
+
+DRIVERS = ("sqlite+aiosqlite", "postgresql+psycopg")
 
 
 class Priority(IntEnum):
@@ -67,27 +73,44 @@ class _Turnstile:
         self._busy = False
 
 
+def parsed_url(text: str) -> URL:
+    """The address, or a ConfigError that does not show it: it may hold a password."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise _not_ours(
+            "the database URL cannot be read", "it is no URL, or a sign in its password is not %-escaped"
+        ) from None
+    if url.drivername not in DRIVERS:
+        raise _not_ours(
+            f"database {url.drivername!r} is not supported", "the database URL names another kind of server"
+        )
+    return url
+
+
+def _not_ours(what: str, cause: str) -> ConfigError:
+    return ConfigError(what, cause=cause, next_step="use sqlite+aiosqlite:///PATH or postgresql+psycopg://HOST/NAME")
+
+
 class Store:
     """One per process. `url` is `sqlite+aiosqlite:///PATH` or `postgresql+psycopg://...`."""
 
     def __init__(self, url: str) -> None:
-        self.url: URL = make_url(url)
-        backend = self.url.get_backend_name()
-        if backend not in ("sqlite", "postgresql"):
-            raise ConfigError(
-                f"database {backend!r} is not supported",
-                cause="the database URL names another kind of server",
-                next_step="use sqlite+aiosqlite:///PATH or postgresql+psycopg://HOST/NAME",
-            )
-        self.is_sqlite = backend == "sqlite"
+        self.url: URL = parsed_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._turnstile = _Turnstile()
         self._writer, self._reader = self._engines()
 
     def _engines(self) -> tuple[AsyncEngine, AsyncEngine]:
         if not self.is_sqlite:
             options = f"-c idle_in_transaction_session_timeout={IDLE_MS} -c lock_timeout=10000"
+            arguments = {"options": options, "connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
             engine = create_async_engine(
-                self.url, pool_size=10, max_overflow=10, pool_pre_ping=True, connect_args={"options": options}
+                self.url,
+                pool_size=10,
+                max_overflow=10,
+                pool_pre_ping=True,
+                connect_args=arguments,
             )
             return engine, engine
         writer = create_async_engine(self.url, pool_size=1, max_overflow=0, connect_args={"timeout": 5})
@@ -132,21 +155,31 @@ class Store:
 
 
 class _store_errors:  # reads as a statement: `with _store_errors():`
-    """Turns the driver's errors into `StoreError`; constraint violations pass through for callers that expect them."""
+    """Turns the driver's errors into `StoreError`; constraint violations pass through for callers that expect them.
+    A value that does not fit is that value's fault, not the database's (`UnrecordableError`)."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DBAPIError) and type(error).__name__ == "IntegrityError":
+        if isinstance(error, IntegrityError):
             return
+        if isinstance(error, DataError):
+            raise UnrecordableError(
+                f"the database cannot hold a value: {_detail(error)}",
+                cause="a text is too long, a number too great, or a character is not storable",
+                next_step="shorten it where it comes from; if that is Watchkeeper, report this as a bug",
+            ) from error
         if isinstance(error, SQLAlchemyError):
-            detail = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
             raise StoreError(
-                f"the database did not do as asked: {detail}",
+                f"the database did not do as asked: {_detail(error)}",
                 cause="it is down, full, read-only, or locked by another process",
                 next_step="watchkeeper config check",
             ) from error
+
+
+def _detail(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0][:200]
 
 
 def _sqlite_manners(engine: AsyncEngine, begin: str) -> None:

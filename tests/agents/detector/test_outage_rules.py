@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from tests.testbed.traffic import at, call, span, subject
 
 from watchkeeper.agents.detector import provider_outage
+from watchkeeper.agents.detector.clear import resolved
 from watchkeeper.agents.detector.config import ProviderOutageConfig
+from watchkeeper.agents.diagnoser.confidence import strength
 from watchkeeper.core.findings import Finding, Sign
 from watchkeeper.core.signals import ErrorClass, Event, EventKind, Sample, Signal, SpanOp
-from watchkeeper.core.subjects import SubjectKind
+from watchkeeper.core.subjects import Edge, EdgeSource, Subject, SubjectKind
 from watchkeeper.core.topology import Topology
 from watchkeeper.signals.state import SignalState, StateConfig
 
@@ -82,3 +85,83 @@ def test_gauge_and_alert_support_a_finding_and_never_make_one() -> None:
     assert found([*support, *(call(f"g{n}", at(40 + n % 20)) for n in range(30))]) == []
     (finding,) = found([*support, *failures(30, ErrorClass.SERVER)])
     assert [each.sign for each in finding.observations] == [Sign.HTTP_5XX, Sign.GATEWAY_STATE, Sign.ALERT]
+
+
+def edge(source: Subject, target: Subject, known_from: EdgeSource = EdgeSource.INVENTORY) -> Edge:
+    return Edge(source=source, target=target, known_from=known_from)
+
+
+MODEL, SIBLING = subject(SubjectKind.MODEL, "chat"), subject(SubjectKind.DEPLOYMENT, "dep-2")
+PROVIDER = subject(SubjectKind.PROVIDER, "openai")
+LISTED = (edge(MODEL, DEPLOYMENT), edge(DEPLOYMENT, PROVIDER), edge(MODEL, SIBLING))
+
+
+def outage_of(*edges: Edge, about: Subject = DEPLOYMENT) -> tuple[SignalState, Finding]:
+    """A state in which the deployment fails, and no call has come to it since, though others did."""
+    state = SignalState(StateConfig(bucket_s=5, step_s=10), Topology())
+    state.learn(edges, "main")
+    for signal in failures(30, ErrorClass.SERVER):
+        state.apply(signal, at(60))
+    (finding,) = [each.finding for each in provider_outage.evaluate(state, TERMS, at(60))]
+    state.apply(call("later", LATER, deployment="dep-2"), LATER)
+    return state, finding.model_copy(update={"subject": about})
+
+
+LATER = at(60 + 2 * int(TERMS.window_s))
+
+
+def test_a_deployment_that_its_gateway_no_longer_lists_is_no_trouble_any_more() -> None:
+    state, finding = outage_of(*LISTED)
+    assert not resolved(finding, state, LATER)
+    state.learn((edge(MODEL, SIBLING),), "main")
+    assert resolved(finding, state, LATER)
+
+
+def test_a_provider_whose_every_deployment_is_gone_is_no_trouble_any_more() -> None:
+    state, finding = outage_of(*LISTED, about=PROVIDER)
+    assert not resolved(finding, state, LATER)
+    state.learn((edge(MODEL, SIBLING),), "main")
+    assert resolved(finding, state, LATER)
+
+
+def test_an_inventory_that_is_not_known_proves_no_removal() -> None:
+    """After a restart without a snapshot, or where the whole group is gone, only a person can say that it is over."""
+    state, finding = outage_of(*LISTED)
+    state.learn((), "main")
+    assert not resolved(finding, state, LATER)
+    state, finding = outage_of(edge(MODEL, DEPLOYMENT, EdgeSource.CALL_ID), edge(MODEL, SIBLING))
+    state.learn((edge(MODEL, SIBLING),), "main")
+    assert not resolved(finding, state, LATER), "it was never in an inventory"
+
+
+def test_a_drained_deployment_is_over_once_no_call_has_come_to_it() -> None:
+    state, finding = outage_of(*LISTED)
+    assert not resolved(finding, state, LATER)
+    assert not resolved(finding, state, at(62), drained=(DEPLOYMENT,)), "calls still fail there"
+    assert not resolved(finding, state, LATER, drained=(SIBLING,))
+    assert resolved(finding, state, LATER, drained=(DEPLOYMENT,))
+    silent = LATER + timedelta(seconds=TERMS.window_s + 1)
+    assert not resolved(finding, state, silent, drained=(DEPLOYMENT,)), "nothing was heard at all"
+
+
+def test_invariant_12_a_finding_names_what_was_changed_by_others_and_by_us() -> None:
+    def change(name: str, kind: EventKind, second: int, about: Subject, active: bool = True) -> Event:
+        return Event(id=name, source="s", at=at(second), kind=kind, name=name, subject=about, active=active)
+
+    changes: list[Signal] = [
+        change("shift", EventKind.OWN_EFFECT, 30, DEPLOYMENT),
+        change("failed", EventKind.OWN_EFFECT, 31, DEPLOYMENT, active=False),
+        change("deploy", EventKind.DEPLOY, 20, DEPLOYMENT),
+        change("model", EventKind.MODEL_CHANGE, 25, DEPLOYMENT),
+        change("elsewhere", EventKind.DEPLOY, 30, SIBLING),
+        change("long ago", EventKind.DEPLOY, -2000, DEPLOYMENT),
+        change("score", EventKind.EVAL_RESULT, 30, DEPLOYMENT),
+    ]
+    (finding,) = found([*failures(30, ErrorClass.SERVER), *changes])
+    assert [(each.sign, each.observed) for each in finding.observations] == [
+        (Sign.HTTP_5XX, 1.0),
+        (Sign.OWN_EFFECT, 1.0),
+        (Sign.RECENT_CHANGE, 2.0),
+    ]
+    (plain,) = found(failures(30, ErrorClass.SERVER))
+    assert strength(finding.observations) == strength(plain.observations), "a change is told, not weighed"

@@ -36,7 +36,7 @@ from watchkeeper.signals.state import SignalState, StateConfig
 
 def diagnosis(*findings: Finding, edges: tuple[Edge, ...] = ()) -> Diagnosis:
     state = SignalState(StateConfig(), Topology())
-    state.learn(edges)
+    state.learn(edges, "main")
     return diagnose(IncidentId("inc_1"), findings, state, at(60), DiagnosisId("dgn_1")).diagnosis
 
 

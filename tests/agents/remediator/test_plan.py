@@ -25,6 +25,7 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.ids import DiagnosisId, IncidentId
 from watchkeeper.core.subjects import Scope, Subject, SubjectKind
 from watchkeeper.core.topology import Topology
+from watchkeeper.lab.gateway.faults import AdminFault, FaultMode
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.runbooks.loader import load_catalog
 from watchkeeper.signals.state import SignalState, StateConfig
@@ -86,3 +87,19 @@ async def test_a_declared_fallback_is_taken_before_a_target_that_would_refuse(tm
         assert answer.plan is not None
         assert [(each.intent, each.target.id) for each in answer.plan.actions] == [(Intent.SET_FALLBACK, "chat-main")]
         assert answer.obstacles == ()
+
+
+async def test_deployments_that_their_gateway_sends_nothing_to_are_drained(tmp_path: Path) -> None:
+    def deployment(name: str) -> Subject:
+        return Subject(kind=SubjectKind.DEPLOYMENT, id=name)
+
+    every = [deployment(name) for name in ("dep-a", "dep-b", "dep-c", "unheard-of")]
+    async with open_gateway(tmp_path) as lab, planning(lab) as planner:
+        models = lab.gateway.store.models
+        assert await planner.world.drained(every) == {deployment("dep-b")}, "no weight beside a sibling that has some"
+        models["dep-a"] = models["dep-a"].model_copy(update={"weight": 0})
+        assert await planner.world.drained(every) == frozenset(), "without any weights the gateway sends everywhere"
+        models["dep-c"] = models["dep-c"].model_copy(update={"blocked": True})
+        assert await planner.world.drained(every) == {deployment("dep-c")}
+        lab.gateway.switch.set(AdminFault(mode=FaultMode.BROKEN))
+        assert await planner.world.drained(every) == frozenset(), "a gateway that does not answer says nothing"

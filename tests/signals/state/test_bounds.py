@@ -10,7 +10,7 @@ from tests.testbed.traffic import at, call, span, subject
 
 from watchkeeper.core.errors import InputError
 from watchkeeper.core.signals import Event, EventKind, Sample, SpanOp
-from watchkeeper.core.subjects import SubjectKind
+from watchkeeper.core.subjects import Edge, EdgeSource, SubjectKind
 from watchkeeper.core.topology import Topology
 from watchkeeper.signals.state import SignalState, StateConfig
 
@@ -30,22 +30,40 @@ def test_invariant_10_every_bound_holds_and_every_eviction_is_recorded() -> None
         now = at(n / 50)
         state.apply(call(f"c{n}", now, key=f"key-{n}"), now)
         state.apply(span(f"s{n}", now, SpanOp.TOOL, run=f"run-{n}", digest="d"), now)
+        state.apply(span(f"m{n}", now, SpanOp.MODEL, run=f"deep-{n}", parent=f"p{n}", tokens=1), now)
         who = subject(SubjectKind.DEPLOYMENT, f"d{n}")
         state.apply(Sample(id=f"v{n}", source="p", at=now, name="level", subject=who, value=1.0), now)
         state.apply(Event(id=f"e{n}", source="p", at=now, kind=EventKind.DEPLOY, name="v2", subject=who), now)
         state.under_remedy(who, now, None)
+    listed = [subject(SubjectKind.DEPLOYMENT, f"d{n}") for n in range(200)]
+    group = subject(SubjectKind.MODEL, "m")
+    state.learn([Edge(source=group, target=each, known_from=EdgeSource.INVENTORY) for each in listed], "main")
     parts = json.loads(state.snapshot())
     assert len(parts["windows"]) <= 50
     assert len(parts["calls"]) <= 100
     assert len(parts["runs"]) <= 10
-    assert len(parts["traces"][0]) <= 100
+    assert [len(rows) <= 100 for rows in parts["traces"]] == [True, True]
+    assert len(parts["links"][0]) <= 100
     assert all(len(links) <= 100 for _, links in parts["links"][1])
     assert [len(rows) <= 10 for rows in parts["levels"]] == [True, True, True]
     assert set(what_went(state)) == {
         ("subject", "max_subjects"), ("call", "max_calls"), ("run", "max_runs"), ("span", "max_spans"),
-        ("edge", "max_edges"), ("place", "max_edges"), ("series", "max_levels"), ("change", "max_changes"),
+        ("edge", "max_edges"), ("series", "max_levels"), ("change", "max_changes"),
         ("remedy_mark", "max_changes"),
-    } - {("place", "max_edges")}  # fmt: skip
+        ("enclosing_span", "max_spans"),
+    }  # fmt: skip
+
+
+def test_invariant_10_metrics_that_anybody_may_send_do_not_push_out_an_indicator() -> None:
+    state = SignalState(SMALL, Topology())
+    who = subject(SubjectKind.SERVICE, "shop")
+    state.apply(Sample(id="p", source="prometheus/main", at=at(0), name="errors", subject=who, value=0.5), at(0))
+    for n in range(100):
+        labels = (("instance", f"i{n}"),)
+        sample = Sample(id=f"o{n}", source="otlp", at=at(n / 10), name="duration", subject=who, value=9, labels=labels)
+        state.apply(sample, at(n / 10))
+    assert state.level("errors", who, at(0)) == 0.5
+    assert state.level("duration", who, at(0)) is None
 
 
 def test_a_run_without_end_is_added_up_and_its_numbers_stay() -> None:

@@ -82,6 +82,14 @@ def test_failures_without_an_id_count_for_the_agent_by_span_and_for_the_key_by_g
     assert (tally(state, AGENT).seen, tally(state, AGENT).provider_errors) == (2, 1.0)
 
 
+def test_a_span_cannot_add_calls_to_a_key_or_deployment_that_the_gateway_reports() -> None:
+    forged = [span(f"f{n}", at(2), SpanOp.MODEL, key="key-a", call_id=f"made-up-{n}", tokens=10**6) for n in range(9)]
+    placed = [each.model_copy(update={"deployment": "dep-1", "error": ErrorClass.SERVER}) for each in forged]
+    state = state_of(call("c0", at(1)), *placed)
+    for who in (KEY, subject(SubjectKind.DEPLOYMENT, "dep-1")):
+        assert (tally(state, who).seen, tally(state, who).provider_errors, tally(state, who).tokens) == (1, 0.0, 100)
+
+
 def test_spans_alone_count_for_keys_where_no_gateway_reports() -> None:
     state = state_of(span("failed", at(2), SpanOp.MODEL, key="key-a", error=ErrorClass.SERVER))
     assert tally(state, KEY).provider_errors == 1.0

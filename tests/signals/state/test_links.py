@@ -33,12 +33,64 @@ def test_the_strongest_source_of_a_link_is_told() -> None:
 def test_an_inventory_links_what_no_call_has_used_yet() -> None:
     known = state()
     assert known.path(MODEL, SPARE) is None
-    known.learn([Edge(source=MODEL, target=SPARE, known_from=EdgeSource.INVENTORY)])
+    known.learn([Edge(source=MODEL, target=SPARE, known_from=EdgeSource.INVENTORY)], "main")
     path = known.path(MODEL, SPARE)
     assert path is not None
     assert [edge.known_from for edge in path] == [EdgeSource.INVENTORY]
     known.tick(at(100_000))
     assert known.path(SPARE, MODEL) == path
+
+
+def test_a_deployment_that_an_inventory_no_longer_lists_is_gone_and_a_restart_forgets_none() -> None:
+    known = state()
+    both = [Edge(source=MODEL, target=each, known_from=EdgeSource.INVENTORY) for each in (DEPLOYMENT, SPARE)]
+    known.learn(both, "main")
+    known.learn(both[:1], "other")
+    again = state()
+    again.restore(known.snapshot())
+    again.learn(both[:1], "main")
+    assert again.path(MODEL, SPARE) is None
+    again.learn([], "main")
+    assert again.path(MODEL, DEPLOYMENT)
+    again.learn([], "other")
+    assert again.path(MODEL, DEPLOYMENT) is None
+
+
+def test_how_spans_of_a_known_group_count_is_the_same_after_a_restart() -> None:
+    known = state()
+    known.learn([Edge(source=MODEL, target=DEPLOYMENT, known_from=EdgeSource.INVENTORY)], "main")
+    again = state()
+    again.restore(known.snapshot())
+    claimed = span("m", at(1), SpanOp.MODEL).model_copy(update={"provider": "vllm"})
+    for each in (known, again):
+        each.apply(claimed, at(2))
+    assert again.subjects(SubjectKind.PROVIDER) == known.subjects(SubjectKind.PROVIDER) == ()
+
+
+def test_what_a_span_claims_proves_nothing_unless_configuration_agrees() -> None:
+    services = (ServiceEntry(name="svc", agents=("bot",), keys=("key-a",)), ServiceEntry(name="b", keys=("key-b",)))
+    known = state(Topology(services=services))
+    for name, agent, key in (("m1", "bot", "key-a"), ("m2", "evil", "key-a"), ("m3", "bot", "key-b")):
+        known.apply(span(name, at(1), SpanOp.MODEL, agent=agent, key=key), at(2))
+    told = {
+        (agent, key): known.edges_between(subject(SubjectKind.AGENT, agent), subject(SubjectKind.KEY, key))[0]
+        for agent, key in (("bot", "key-a"), ("evil", "key-a"), ("bot", "key-b"))
+    }
+    assert {each: edge.known_from for each, edge in told.items()} == {
+        ("bot", "key-a"): EdgeSource.CONFIG, ("evil", "key-a"): EdgeSource.SPAN, ("bot", "key-b"): EdgeSource.SPAN,
+    }  # fmt: skip
+    assert [edge.known_from.proves for edge in told.values()] == [True, False, False]
+
+
+def test_a_call_id_joins_nothing_but_what_the_gateway_names() -> None:
+    known = state()
+    known.apply(span("m", at(1), SpanOp.MODEL, key="key-a", call_id="c1"), at(2))
+    known.apply(call("c1", at(1), key="", model=""), at(2))
+    assert known.edges_between(AGENT, KEY)[0].known_from is EdgeSource.SPAN
+    known.apply(span("n", at(1), SpanOp.MODEL, agent="bot", key="key-b", call_id="c2"), at(2))
+    known.apply(call("c2", at(1)), at(2))
+    assert known.edges_between(AGENT, KEY)[0].known_from is EdgeSource.CALL_ID
+    assert known.edges_between(AGENT, OTHER) == ()
 
 
 def test_observed_links_are_forgotten_with_the_history() -> None:

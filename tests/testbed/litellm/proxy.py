@@ -62,9 +62,9 @@ class LiteLLM:
         self.log = directory / "litellm.log"
         self._installation = installation
         self._database = database
-        self._config = directory / "litellm.yaml"
-        self._config.write_text(yaml.safe_dump(self._settings(models)))
-        command = [str(part) for part in (installation.command, "--config", self._config)]
+        self.config = directory / "litellm.yaml"
+        self.config.write_text(yaml.safe_dump(self._settings(models)))
+        command = [str(part) for part in (installation.command, "--config", self.config)]
         command += ["--host", LOOPBACK, "--port", str(self.port)]
         self._child = ChildProcess("litellm", command, log=self.log, env=self._environment(directory), cwd=directory)
         self.admin = Admin(self.base_url, self.admin_key)

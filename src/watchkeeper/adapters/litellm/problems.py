@@ -12,7 +12,8 @@ FIXES = {
     "not_a_key_hash": "name a key by the hash of its token (64 hex digits), never by the key itself",
     "missing": "it is not on the gateway (any more); look at the gateway's list",
     "read_only": "only the gateway writes this field",
-    "no_database": "keys and teams need a database: give the gateway DATABASE_URL (PostgreSQL) and restart it",
+    "no_database": "keys, teams and fallbacks need a database: give the gateway DATABASE_URL (PostgreSQL) and "
+    "restart it",
     "model_in_yaml": "move the model from the gateway's config.yaml into its database: take it out of model_list and "
     "create it with POST /model/new (store_model_in_db: true)",
     "weight_unset": "give the deployment a weight (litellm_params.weight: 1, and one to its siblings): LiteLLM cannot "

@@ -1,38 +1,60 @@
-"""When a finding is over. Missing data never clears one: something must have been heard since."""
+"""When a finding is over. Missing data never clears one: something must have been heard since.
+
+A deployment that nobody can reach any more does no harm, whatever ails it: one that its gateway no longer lists, though
+it lists others of the same group, or one that its gateway sends nothing to, and to which no call has come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from watchkeeper.agents.detector import provider_outage, runaway_loop, token_cost
 from watchkeeper.agents.detector.config import DetectorConfig
 from watchkeeper.core.findings import FailureMode, Finding
-from watchkeeper.core.subjects import SubjectKind
+from watchkeeper.core.subjects import Edge, EdgeSource, Subject, SubjectKind
 from watchkeeper.signals.state import SignalState
 
 DEFAULT = DetectorConfig()
 
 
-def resolved(finding: Finding, state: SignalState, now: datetime, config: DetectorConfig = DEFAULT) -> bool:
-    """Whether the trouble is known to be gone."""
+def resolved(
+    finding: Finding,
+    state: SignalState,
+    now: datetime,
+    config: DetectorConfig = DEFAULT,
+    drained: Collection[Subject] = (),
+) -> bool:
+    """Whether the trouble is known to be gone. `drained`: the deployments that their gateway says it sends nothing to,
+    by somebody else's will than ours."""
     match finding.mode:
         case FailureMode.COST_SPIKE:
             return _cost_calm(finding, state, now, config)
         case FailureMode.RUNAWAY_LOOP:
             return _loop_ended(finding, state, now, config)
         case FailureMode.PROVIDER_OUTAGE:
-            return _serves_again(finding, state, now, config)
+            return _serves_again(finding, state, now, config) or _out_of_reach(finding, state, now, config, drained)
         case _:
             return False
 
 
 def all_resolved(
-    findings: Iterable[Finding], state: SignalState, now: datetime, config: DetectorConfig = DEFAULT
+    findings: Iterable[Finding],
+    state: SignalState,
+    now: datetime,
+    config: DetectorConfig = DEFAULT,
+    drained: Collection[Subject] = (),
 ) -> bool:
     """Whether every finding is; False where there is none."""
     known = list(findings)
-    return bool(known) and all(resolved(finding, state, now, config) for finding in known)
+    return bool(known) and all(resolved(finding, state, now, config, drained) for finding in known)
+
+
+def deployments(finding: Finding) -> tuple[Subject, ...]:
+    """Those that the finding blames: its subject, or what an inventory said that its provider runs."""
+    if finding.subject.kind is SubjectKind.DEPLOYMENT:
+        return (finding.subject,)
+    return tuple(edge.source for edge in _listed(finding.edges) if edge.target == finding.subject)
 
 
 def _cost_calm(finding: Finding, state: SignalState, now: datetime, config: DetectorConfig) -> bool:
@@ -63,6 +85,31 @@ def _serves_again(finding: Finding, state: SignalState, now: datetime, config: D
     terms = config.provider_outage
     seen = provider_outage.health(state, finding.subject, terms, now)
     return seen.ratio is not None and seen.reported >= terms.min_calls and seen.ratio <= terms.sibling_ratio
+
+
+def _out_of_reach(
+    finding: Finding, state: SignalState, now: datetime, config: DetectorConfig, drained: Collection[Subject]
+) -> bool:
+    blamed = deployments(finding)
+    return bool(blamed) and all(
+        _removed(each, finding, state) or (each in drained and _untouched(each, state, now, config)) for each in blamed
+    )
+
+
+def _removed(deployment: Subject, finding: Finding, state: SignalState) -> bool:
+    """It was in an inventory when it was found, and is not now; that the group still is shows that we would know."""
+    groups = {edge.source for edge in _listed(finding.edges) if edge.target == deployment}
+    now_in = {group: {edge.target for edge in _listed(state.around(group)) if edge.source == group} for group in groups}
+    return bool(groups) and all(others and deployment not in others for others in now_in.values())
+
+
+def _untouched(deployment: Subject, state: SignalState, now: datetime, config: DetectorConfig) -> bool:
+    terms = config.provider_outage
+    return _heard(state, now, terms.window_s) and not provider_outage.health(state, deployment, terms, now).calls
+
+
+def _listed(edges: Iterable[Edge]) -> list[Edge]:
+    return [edge for edge in edges if edge.known_from is EdgeSource.INVENTORY]
 
 
 def _heard(state: SignalState, now: datetime, within_s: float) -> bool:

@@ -82,6 +82,10 @@ class ProviderOutageConfig(Contract):
     """How long ago a deployment may have served and still be the one that unnamed failures belong to."""
     state_series: str = "litellm_deployment_state"
     """A gauge of the gateway: 0 healthy, 1 partial, 2 complete outage. It supports a finding, it never makes one."""
+    failure_series: str = ""
+    """A configured Prometheus query, by name, whose value is the share of failures (0..1) of a deployment or provider.
+    It makes a finding where its latest `consecutive` values within the window (at most 8) are all at the ratio,
+    whatever the number of calls: a query that must not judge little traffic has to leave it out itself."""
     critical_ratio: float = Field(default=0.9, gt=0, le=1)
 
 

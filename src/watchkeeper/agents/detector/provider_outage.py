@@ -1,6 +1,7 @@
 """Provider outage or rate limit: a deployment, or a whole provider, that fails most of what reaches it.
 
-Refusals by our own limits never count (invariant 12). A deployment is blamed while a sibling of the same provider is
+Refusals by our own limits never count (invariant 12), but what a declared failure series counts is the query's to say.
+A deployment is blamed while a sibling of the same provider is
 well or silent; the provider, when all of several do badly.
 """
 
@@ -15,7 +16,7 @@ from watchkeeper.agents.manifest import PROVIDER_OUTAGE
 from watchkeeper.core.findings import Attribution, FailureMode, Observation, Severity, Sign
 from watchkeeper.core.signals import ErrorClass
 from watchkeeper.core.subjects import Subject, SubjectKind
-from watchkeeper.signals.state import SignalState, Tally
+from watchkeeper.signals.state import MAX_POINTS, SignalState, Tally
 
 _SIGNS = (
     (ErrorClass.SERVER, Sign.HTTP_5XX),
@@ -32,11 +33,15 @@ class Health(NamedTuple):
     subject: Subject
     ratio: float | None
     errors: tuple[tuple[ErrorClass, float], ...]
+    """Counted calls only; none where the series alone tells of failures."""
     calls: float
     reported: float
     bad: bool
     onset: datetime
     estimated: bool
+    series: float | None = None
+    """The share of failures by the declared series; it judges where it is worse than the calls, or has no calls beside
+    it."""
 
 
 class _Slot(NamedTuple):
@@ -53,6 +58,26 @@ class _Slot(NamedTuple):
 
 
 def health(state: SignalState, subject: Subject, config: ProviderOutageConfig, now: datetime) -> Health:
+    """By the calls and by the declared failure series, whichever is worse."""
+    counted = _counted(state, subject, config, now)
+    since = now - timedelta(seconds=config.window_s)
+    told = [points[-config.consecutive :] for points in state.series(config.failure_series, subject, since)]
+    if not config.failure_series or not told:
+        return counted
+    worst = max(told, key=lambda points: (min(value for _, value in points), points))
+    share = worst[-1][1]
+    enough = len(worst) >= min(config.consecutive, MAX_POINTS)
+    bad = enough and all(value >= config.error_ratio for _, value in worst)
+    return counted._replace(
+        ratio=share if counted.ratio is None else max(share, counted.ratio),
+        reported=max(counted.reported, config.min_calls),
+        bad=bad or counted.bad,
+        onset=min(counted.onset, worst[0][0]) if bad else counted.onset,
+        series=share,
+    )
+
+
+def _counted(state: SignalState, subject: Subject, config: ProviderOutageConfig, now: datetime) -> Health:
     since = now - timedelta(seconds=config.window_s)
     slots = _slots(state, subject, since, now, config)
     used: list[_Slot] = []
@@ -129,15 +154,17 @@ def _onset(slots: list[_Slot], config: ProviderOutageConfig, now: datetime) -> d
 
 
 def evaluate(state: SignalState, config: ProviderOutageConfig, now: datetime) -> tuple[Detected, ...]:
-    healths = {subject: health(state, subject, config, now) for subject in state.subjects(SubjectKind.DEPLOYMENT)}
+    healths = {
+        subject: health(state, subject, config, now) for subject in _known(SubjectKind.DEPLOYMENT, state, config)
+    }
     blamed: list[tuple[Health, list[Health]]] = []
     placed: set[Subject] = set()
-    for provider in state.subjects(SubjectKind.PROVIDER):
+    for provider in _known(SubjectKind.PROVIDER, state, config):
         own = [
             healths[edge.source] for edge in state.around(provider) if _deploys(edge.source, provider, healths, state)
         ]
         placed.update(each.subject for each in own)
-        bad, spoken = [each for each in own if each.bad], [each for each in own if each.calls]
+        bad, spoken = [each for each in own if each.bad], [each for each in own if each.ratio is not None]
         if len(bad) > 1 and len(bad) == len(spoken):
             blamed.append((health(state, provider, config, now), bad))
         else:
@@ -149,6 +176,12 @@ def evaluate(state: SignalState, config: ProviderOutageConfig, now: datetime) ->
         (each, [each]) for subject, each in sorted(healths.items(), key=_by_name) if each.bad and subject not in placed
     ]
     return tuple(draw(_sighting(who, parts, state, config, now), PROVIDER_OUTAGE, state, now) for who, parts in blamed)
+
+
+def _known(kind: SubjectKind, state: SignalState, config: ProviderOutageConfig) -> list[Subject]:
+    """The subjects with calls in memory, and those of the declared series."""
+    named = state.with_series(config.failure_series, kind) if config.failure_series else ()
+    return sorted({*state.subjects(kind), *named}, key=lambda subject: subject.id)
 
 
 def _by_name(item: tuple[Subject, Health]) -> str:
@@ -186,6 +219,10 @@ def _observations(
         for kind, sign in _SIGNS
         if who.calls and counts.get(kind, 0.0) / who.calls >= _MINOR
     ]
+    series = max((each.series for each in (who, *parts) if each.series is not None), default=None)
+    if series is not None and series >= config.error_ratio:
+        expected = config.error_ratio
+        found.append(Observation(sign=Sign.FAILURE_SERIES, observed=series, expected=expected, unit="share"))
     subjects = dict.fromkeys([who.subject, *(part.subject for part in parts)])
     levels = [level for each in subjects if (level := state.level(config.state_series, each, since))]
     if levels:

@@ -13,7 +13,7 @@ from watchkeeper.agents.detector.config import RunawayLoopConfig
 from watchkeeper.agents.detector.drafting import Detected, Sighting, draw
 from watchkeeper.agents.manifest import RUNAWAY_LOOP
 from watchkeeper.core.findings import Attribution, FailureMode, Observation, Severity, Sign
-from watchkeeper.core.subjects import Scope, Subject, SubjectKind
+from watchkeeper.core.subjects import Edge, EdgeSource, Scope, Subject, SubjectKind
 from watchkeeper.signals.state import RunView, SignalState
 
 MANY_RUNS = 3
@@ -83,7 +83,28 @@ def _sighting(
         runs=tuple(run.id for run in views[:MAX_RUNS_KEPT]),
         estimated=any(run.estimated for run in views),
         scope=_scope(subject, views[0], state),
+        ways=_ways(key, views, state),
     )
+
+
+def _ways(key: str, views: list[RunView], state: SignalState) -> tuple[Edge, ...]:
+    """From the run to its key: proven where the gateway's record of its calls says so, or where configuration gives
+    the key to the service that the run names. A span's own word on the key proves nothing."""
+    if not key:
+        return ()
+    through = Subject(kind=SubjectKind.KEY, id=key)
+    known_from = EdgeSource.SPAN
+    if all(run.key_joined for run in views):
+        known_from = EdgeSource.CALL_ID
+    elif all(_serves(run.service, through, state) for run in views):
+        known_from = EdgeSource.CONFIG
+    run = Subject(kind=SubjectKind.RUN, id=views[0].id)
+    return (Edge(source=run, target=through, known_from=known_from),)
+
+
+def _serves(service: str, key: Subject, state: SignalState) -> bool:
+    between = state.edges_between(Subject(kind=SubjectKind.SERVICE, id=service), key)
+    return any(edge.known_from is EdgeSource.CONFIG for edge in between)
 
 
 def _names(agent: str, key: str, service: str) -> tuple[tuple[SubjectKind, str], ...]:

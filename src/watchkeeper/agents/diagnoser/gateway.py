@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import NamedTuple
 
 from watchkeeper.agents.detector.correlate import explains, way
@@ -23,6 +24,12 @@ from watchkeeper.core.subjects import Edge, EdgeSource, Subject, SubjectKind
 from watchkeeper.signals.state import SignalState
 
 MAX_CAUSES = 8
+MAX_TOLD = 8
+"""Findings, and pieces of evidence, that one cause names."""
+MAX_FINDINGS = 16
+"""What a diagnosis is drawn from: so many findings, however large, fit the evidence store."""
+MAX_DIAGNOSIS = 48_000
+"""Bytes of all causes together; an entry holds 65,535."""
 _ORDER = (FailureMode.RUNAWAY_LOOP, FailureMode.PROVIDER_OUTAGE, FailureMode.COST_SPIKE)
 """Of equally sure causes the one that brings about others comes first."""
 _ACT_ON = {
@@ -52,7 +59,8 @@ class Diagnosed(NamedTuple):
 def diagnose(
     incident: IncidentId, findings: Sequence[Finding], state: SignalState, now: datetime, identity: DiagnosisId
 ) -> Diagnosed:
-    basis = Basis(incident=incident, at=now, findings=tuple(findings), edges=_edges(findings, state))
+    meant = _gravest(findings)
+    basis = Basis(incident=incident, at=now, findings=meant, edges=_edges(meant, state))
     body = canonical_model(basis)
     causes = causes_of(basis)
     diagnosis = Diagnosis(
@@ -66,6 +74,12 @@ def diagnose(
         code_digest=manifest_digest(GATEWAY_DIAGNOSER),
     )
     return Diagnosed(diagnosis, body)
+
+
+def _gravest(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Of more findings than can be weighed, the most severe, and of these the first."""
+    ordered = sorted(findings, key=lambda each: (-each.severity.rank, each.detected, each.id))[:MAX_FINDINGS]
+    return tuple(each for each in findings if each in ordered)
 
 
 def _edges(findings: Sequence[Finding], state: SignalState) -> tuple[Edge, ...]:
@@ -88,7 +102,8 @@ def causes_of(basis: Basis) -> tuple[Cause, ...]:
             causes[cause.mode, cause.subject] = cause if known is None else _both(known, cause)
     weighed = _weigh(list(causes.values()), basis)
     weighed.sort(key=lambda cause: (-cause.confidence, _rank(cause.mode), str(cause.subject)))
-    return tuple(weighed[:MAX_CAUSES])
+    sizes = accumulate(len(canonical_model(cause)) for cause in weighed[:MAX_CAUSES])
+    return tuple(cause for cause, size in zip(weighed, sizes, strict=False) if size <= MAX_DIAGNOSIS)
 
 
 def _rank(mode: FailureMode) -> int:
@@ -119,19 +134,30 @@ def _causes(finding: Finding, edges: Sequence[Edge]) -> list[Cause]:
 
 
 def _cause(finding: Finding, part: Attribution, edges: Sequence[Edge]) -> Cause:
-    path = way([*edges, *finding.edges], finding.subject, part.subject)
-    confidence = known_by(
-        strength(finding.observations), proven=path is not None, sampled=finding.estimated, share=part.share
-    )
+    path = _path(finding, part.subject, edges)
+    proven = all(edge.known_from.proves for edge in path)
+    confidence = known_by(strength(finding.observations), proven=proven, sampled=finding.estimated, share=part.share)
     return Cause(
         mode=finding.mode,
         subject=part.subject,
         confidence=round(confidence, 4),
         signs=tuple(dict.fromkeys(observation.sign for observation in finding.observations)),
-        path=(_guess(finding.subject, part.subject),) if path is None else path,
+        path=path,
         findings=(finding.id,),
-        evidence=finding.evidence,
+        evidence=finding.evidence[:MAX_TOLD],
     )
+
+
+def _path(finding: Finding, cause: Subject, edges: Sequence[Edge]) -> tuple[Edge, ...]:
+    """The proven way from the symptom, or what is claimed or guessed of it. The symptom of a loop is a run: where the
+    cause is all that is named of it, the way from the run must be known."""
+    found = way([*edges, *finding.edges], finding.subject, cause)
+    if found == ():
+        return tuple(edge for edge in finding.edges if edge.source.kind is SubjectKind.RUN and edge.target == cause)[:1]
+    if found is not None:
+        return found
+    claimed = (edge for edge in (*edges, *finding.edges) if (edge.source, edge.target) == (finding.subject, cause))
+    return (next(claimed, _guess(finding.subject, cause)),)
 
 
 def _guess(symptom: Subject, cause: Subject) -> Edge:
@@ -149,8 +175,8 @@ def _with(cause: Cause, other: Cause) -> Cause:
     """The cause, resting on the other's findings too."""
     return cause.model_copy(
         update={
-            "findings": tuple(dict.fromkeys([*cause.findings, *other.findings])),
-            "evidence": tuple(dict.fromkeys([*cause.evidence, *other.evidence])),
+            "findings": tuple(dict.fromkeys([*cause.findings, *other.findings]))[:MAX_TOLD],
+            "evidence": tuple(dict.fromkeys([*cause.evidence, *other.evidence]))[:MAX_TOLD],
         }
     )
 

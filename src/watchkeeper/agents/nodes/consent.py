@@ -7,6 +7,7 @@ from datetime import datetime
 from langgraph.types import interrupt
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from watchkeeper.agents.graph import ordered
 from watchkeeper.agents.incidents import Incident, Status
 from watchkeeper.agents.outbox import Notice
 from watchkeeper.agents.records import Asked, Decided
@@ -60,7 +61,9 @@ async def approve(watch: Watcher, state: WatchState) -> WatchState:
     request = (await _ask(watch, state, await watch.plan(state))).request
     approval = await watch.crew.approvals.get(request.approval)
     if approval.state is ApprovalState.PENDING:
-        interrupt({"until": request.expires.isoformat(), "for": "approve"})
+        undo = ordered(interrupt({"until": request.expires.isoformat(), "for": "approve"}))
+        if undo is not None:
+            return undo
         await watch.crew.approvals.expire_due()
         approval = await watch.crew.approvals.get(request.approval)
     match approval.state:

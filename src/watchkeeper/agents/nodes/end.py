@@ -35,16 +35,17 @@ async def escalate(watch: Watcher, state: WatchState) -> WatchState:
         await watch.crew.outbox.put(tx, _notice(incident, noted, held, proposed))
         await watch.status(tx, Status.ESCALATED)
 
-    await watch.steps.once(f"{key('escalate', state)}/{reason}", Noted, look, write)
-    return {"next": "watch", "reason": reason}
+    order = state.get("order", "")
+    step = f"{key('escalate', state)}/{reason}" + (f"/{order}" if order else "")
+    await watch.steps.once(step, Noted, look, write)
+    return {"next": "watch", "reason": reason, "order": ""}
 
 
 def _notice(incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed: Proposed | None) -> Notice:
     plan = None if proposed is None else proposed.plan
     obstacles = () if proposed is None else proposed.obstacles
     commands = [f"watchkeeper ledger show {incident.id}"]
-    if held:
-        commands.append(f"watchkeeper undo {incident.id}")
+    commands.append(f"watchkeeper undo {incident.id}" if held else f"watchkeeper incidents close {incident.id} -m WHY")
     return Notice(
         incident=incident.id,
         kind="escalation",

@@ -15,16 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.adapters.change import partial
 from watchkeeper.agents.effects import effect_all
 from watchkeeper.agents.incidents import Status
-from watchkeeper.agents.nodes.act import CHANGED
 from watchkeeper.agents.records import Noted
+from watchkeeper.agents.remedies import give_back
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.claims import EffectPhase
 from watchkeeper.core.errors import RefusedError
 from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan, Release
-from watchkeeper.core.remedies import Remedy, RemedyStatus
 from watchkeeper.core.sli import SliStatus
+from watchkeeper.policies.claims import Also
 
 CALM_HOLDS = 3
 
@@ -81,34 +81,20 @@ async def release(watch: Watcher, state: WatchState) -> WatchState:
 
 async def _give_back(watch: Watcher, state: WatchState, plan: Plan, terms: Release, given: int) -> Effect:
     """One release step on every remedy still held, the last made first."""
-    held = tuple(reversed(await watch.held()))
+    await _noted(watch, f"{key('release', state)}/{given}", Status.RELEASING)
+    held = {remedy.step: remedy for remedy in reversed(await watch.held())}
     factor = terms.steps[given]
-    changes = {remedy.step: partial(remedy.change, remedy.given_back, factor) for remedy in held}
+    changes = {step: partial(remedy.change, remedy.given_back, factor) for step, remedy in held.items()}
     n = state.get("cycle", 0) * len(terms.steps) + given
-    phase = await effect_all(watch, state, plan, EffectPhase.RELEASE, changes, n)
-    last = factor >= 1
-    for remedy, outcome in zip(held, phase.done.effects, strict=False):
-        if outcome.effect is Effect.SUCCEEDED:
-            status = RemedyStatus.RELEASED if last else RemedyStatus.RELEASING
-            await _update(watch, remedy, status, factor, f"{key('release', state)}/{given}")
-        elif outcome.effect is Effect.FAILED and outcome.code == CHANGED:
-            await _update(watch, remedy, RemedyStatus.LOST, remedy.given_back, f"{key('release', state)}/{given}")
+
+    def also(step: int) -> Also:
+        return give_back(watch.crew.remedies, held[step], factor, "release")
+
+    phase = await effect_all(watch, state, plan, EffectPhase.RELEASE, changes, n, also)
     effects = [outcome.effect for outcome in phase.done.effects]
     if phase.refused:
         return Effect.UNKNOWN
     return next((e for e in (Effect.UNKNOWN, Effect.FAILED) if e in effects), Effect.SUCCEEDED)
-
-
-async def _update(watch: Watcher, remedy: Remedy, status: RemedyStatus, given_back: float, step: str) -> None:
-    async def look() -> Noted:
-        return Noted(at=watch.crew.now(), note=status)
-
-    async def write(tx: AsyncConnection, noted: Noted) -> None:
-        changed = remedy.model_copy(update={"status": status, "given_back": given_back})
-        await watch.crew.remedies.update(tx, changed, reason="release")
-        await watch.status(tx, Status.RELEASING)
-
-    await watch.steps.once(f"{step}/{remedy.step}/remedy", Noted, look, write)
 
 
 async def _relapse(watch: Watcher, state: WatchState) -> WatchState:

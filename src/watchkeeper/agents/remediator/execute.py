@@ -1,7 +1,9 @@
 """The executor: "make sure that this effect is done", once, under a claim.
 
-Claim → (after a crash: observe first) → epochs and deadline read again → send → settle. A send whose result is not
-known is observed; what cannot be observed stays unknown and open, and is never sent again before that (invariant 4).
+Claim → (after a crash: observe first) → look → request recorded → epochs and deadline read again → send → settle. What
+follows from the settled effect, our own change event among it, is written in the transaction that settles it. A send
+whose result is not known is observed; what cannot be observed stays unknown and open, and is never sent again before
+that (invariant 4).
 It does not decide whether an action should be done: the claim's transaction does.
 An owner frozen between its last check and the send can still act late: only a precondition at the target closes that.
 """
@@ -9,11 +11,12 @@ An owner frozen between its last check and the send can still act late: only a p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.adapters.contract import Adapter, Happened, Registry
 from watchkeeper.adapters.recorder import under
@@ -24,7 +27,7 @@ from watchkeeper.core.errors import AdapterError, UnavailableError
 from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.signals import Signal
-from watchkeeper.policies.claims import Busy, ClaimRequest, Claims, Settled, Taken
+from watchkeeper.policies.claims import Also, Busy, ClaimRequest, Claims, Settled, Taken
 from watchkeeper.signals.changes import own_effect
 
 log = structlog.get_logger(__name__)
@@ -42,35 +45,42 @@ class MayAct(Protocol):
     def why(self) -> str: ...
 
 
-class EffectSink(Protocol):
+class ChangeSink(Protocol):
     """Where every effect of ours becomes a change event (invariant 12)."""
 
-    async def accept(self, source: str, signals: Sequence[Signal]) -> object: ...
+    async def put(self, tx: AsyncConnection, signal: Signal) -> int: ...
+    async def ring(self, offset: int) -> None: ...
+
+
+Ask = Callable[[], Awaitable[ClaimRequest]]
 
 
 class Executor:
-    def __init__(self, claims: Claims, adapters: Registry, clock: Clock, health: MayAct, intake: EffectSink) -> None:
+    def __init__(self, claims: Claims, adapters: Registry, clock: Clock, health: MayAct, intake: ChangeSink) -> None:
         self._claims, self._adapters, self._clock = claims, adapters, clock
         self._health, self._intake = health, intake
 
-    async def ensure(self, request: ClaimRequest, change: Change) -> EffectOutcome:
-        """Does the effect of `change` once under `request.key`, or tells what became of it before.
+    async def ensure(self, ask: Ask, change: Change, also: Also | None = None) -> EffectOutcome:
+        """Does the effect of `change` once under the request's key, or tells what became of it before. `also` is
+        written with its end. `ask` makes the request, anew after a wait: what it read of the world is old by then.
 
         Raises RefusedError when a gate of the claim says no, AdapterError(retryable) never: what was not sent is
         settled as failed, what may have been sent as unknown.
         """
         while True:
             self._must_be_trusted()
-            taken = await self._claims.take(request)
+            taken = await self._claims.take(await ask())
             match taken:
                 case Settled(outcome=outcome):
                     return outcome
                 case Busy(until=until):
                     await self._sleep_until(until)
                 case Taken():
-                    return await self._act(taken, change)
+                    return await self._act(taken, change, also)
 
-    async def reconcile(self, key: ActionKey, change: Change, holder: str) -> EffectOutcome | None:
+    async def reconcile(
+        self, key: ActionKey, change: Change, holder: str, also: Also | None = None
+    ) -> EffectOutcome | None:
         """Looks at an effect that was left open, and settles it; sends nothing. None while its holder may be at it."""
         match await self._claims.takeover(key, holder):
             case Settled(outcome=outcome):
@@ -79,18 +89,20 @@ class Executor:
                 return None
             case Taken(claim=claim):
                 effect, code = await self._observe(self._adapters.get(change.target.adapter), claim, change)
-                return await self._claims.settle(claim, effect, code)
+                return await self._settle(claim, change, effect, code, also)
 
-    async def _act(self, taken: Taken, change: Change) -> EffectOutcome:
+    async def _act(self, taken: Taken, change: Change, also: Also | None) -> EffectOutcome:
         claim, adapter = taken.claim, self._adapters.get(change.target.adapter)
         if not taken.fresh:
             effect, code = await self._observe(adapter, claim, change)
             if effect is not Effect.FAILED or taken.refusal:
-                return await self._claims.settle(claim, effect, code)
-        if not await self._claims.still_valid(claim):
-            return await self._claims.settle(claim, Effect.FAILED, "authority_lost_before_send")
+                return await self._settle(claim, change, effect, code, also)
+
+        async def may_send() -> bool:
+            return self._health.acting and await self._claims.still_valid(claim)
+
         try:
-            with under(incident=claim.incident, claim=claim.id):
+            with under(incident=claim.incident, claim=claim.id, may_send=may_send):
                 result = await adapter.apply(change, claim.key, claim.not_after)
             effect, code = result.effect, result.code
         except AdapterError as error:
@@ -98,8 +110,23 @@ class Executor:
             effect, code = Effect.FAILED, "not_sent"
         if effect is Effect.UNKNOWN:
             effect, code = await self._observe(adapter, claim, change)
-        outcome = await self._claims.settle(claim, effect, code)
-        await self._intake.accept("watchkeeper", [own_effect(outcome, change.target, change.intent)])
+        return await self._settle(claim, change, effect, code, also)
+
+    async def _settle(
+        self, claim: Claim, change: Change, effect: Effect, code: str, also: Also | None
+    ) -> EffectOutcome:
+        """Every end of an effect comes by here, whoever found it out: one commit with all that follows from it."""
+        offset = 0
+
+        async def follow(tx: AsyncConnection, outcome: EffectOutcome) -> None:
+            nonlocal offset
+            if also is not None:
+                await also(tx, outcome)
+            offset = await self._intake.put(tx, own_effect(outcome, change.target, change.intent))
+
+        outcome = await self._claims.settle(claim, effect, code, follow)
+        if offset:
+            await self._intake.ring(offset)
         return outcome
 
     def _must_be_trusted(self) -> None:

@@ -10,13 +10,13 @@ import structlog
 from watchkeeper.adapters.change import partial
 from watchkeeper.agents.incidents import Incidents, Status
 from watchkeeper.agents.remediator.execute import Executor
-from watchkeeper.agents.remedies import new_remedy
-from watchkeeper.core.actions import Change
+from watchkeeper.agents.remedies import HELD, give_back, put_in_force, remedy_ttl_s
 from watchkeeper.core.claims import Claim, EffectPhase
-from watchkeeper.core.outcomes import Effect, EffectOutcome
+from watchkeeper.core.clock import Clock
+from watchkeeper.core.outcomes import Effect
+from watchkeeper.core.plans import Plan
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.remedies import Remedies
-from watchkeeper.store.engine import Store
 
 log = structlog.get_logger(__name__)
 
@@ -25,10 +25,16 @@ IDLE = (Status.ESCALATED, Status.CLOSED)
 
 class Reconciler:
     def __init__(
-        self, store: Store, claims: Claims, incidents: Incidents, remedies: Remedies, executor: Executor, holder: str
+        self,
+        claims: Claims,
+        incidents: Incidents,
+        remedies: Remedies,
+        executor: Executor,
+        clock: Clock,
+        holder: str,
     ) -> None:
-        self._store, self._claims, self._incidents, self._remedies = store, claims, incidents, remedies
-        self._executor, self._holder = executor, holder
+        self._claims, self._incidents, self._remedies = claims, incidents, remedies
+        self._executor, self._clock, self._holder = executor, clock, holder
 
     async def run_once(self) -> int:
         """Looks at every open claim of incidents that wait for a person; returns how many were settled."""
@@ -37,31 +43,36 @@ class Reconciler:
             incident = await self._incidents.get(claim.incident)
             if incident.status not in IDLE:
                 continue
-            change = await self._change(claim)
-            if change is None:
-                continue
-            outcome = await self._executor.reconcile(claim.key, change, self._holder)
-            if outcome is not None:
-                log.info("open_effect_observed", key=claim.key, effect=outcome.effect)
-                await self._hold(claim, outcome)
-                settled += 1
+            settled += await self._look(claim)
         return settled
 
-    async def _hold(self, claim: Claim, outcome: EffectOutcome) -> None:
-        """An effect that turns out to have happened is in force, and owed back, like any other."""
+    async def _look(self, claim: Claim) -> bool:
+        """Settles one claim together with what follows from it."""
         plan = await self._incidents.plan(claim.incident, claim.plan)
-        if plan is None or claim.phase is not EffectPhase.APPLY or outcome.effect is not Effect.SUCCEEDED:
-            return
-        if any(each.step == claim.step for each in await self._remedies.of_incident(claim.incident)):
-            return
-        made = new_remedy(plan, claim.step, outcome.at, plan.remedy_ttl_s, now=outcome.at)
-        async with self._store.write() as tx:
-            await self._remedies.record(tx, made)
+        record = await self._incidents.decision(claim.incident, claim.decision)
+        if plan is None or record is None:
+            return False
+        of_step = [each for each in await self._remedies.of_incident(claim.incident) if each.step == claim.step]
+        known = of_step[-1] if of_step else None
+        if claim.phase is EffectPhase.APPLY:
+            change = plan.changes[claim.step] if known is None else partial(known.change, known.given_back, 0.0)
+            ttl_s = remedy_ttl_s(plan, record)
+            also = put_in_force(self._remedies, plan, claim.step, ttl_s, known, self._clock.now)
+        elif known is None or known.status not in HELD:
+            return False
+        else:
+            factor = 1.0 if claim.phase is EffectPhase.UNDO else _factor(claim, plan)
+            change = partial(known.change, known.given_back, factor)
+            also = give_back(self._remedies, known, factor, claim.phase.value)
+        outcome = await self._executor.reconcile(claim.key, change, self._holder, also)
+        if outcome is None or outcome.effect is Effect.UNKNOWN:
+            return False
+        log.info("open_effect_observed", key=claim.key, effect=outcome.effect)
+        return True
 
-    async def _change(self, claim: Claim) -> Change | None:
-        """What the claim was to do; a release step's exact values are not kept, so it is left to a person."""
-        plan = await self._incidents.plan(claim.incident, claim.plan)
-        if plan is None or claim.phase is EffectPhase.RELEASE:
-            return None
-        change = plan.changes[claim.step]
-        return change if claim.phase is EffectPhase.APPLY else partial(change, 0.0, 1.0)
+
+def _factor(claim: Claim, plan: Plan) -> float:
+    """How much this release step gives back: its key tells which repetition of the steps it is."""
+    steps = (1.0,) if plan.release is None else plan.release.steps
+    n = claim.key.rpartition(f"/{claim.phase}")[2].removeprefix("/")
+    return steps[int(n or 0) % len(steps)]

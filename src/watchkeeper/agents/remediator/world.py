@@ -5,6 +5,9 @@ Reads only. A gateway that does not answer gives no facts, and a runbook that ne
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import structlog
 from pydantic import Field
 
 from watchkeeper.adapters.contract import Registry
@@ -14,11 +17,14 @@ from watchkeeper.agents.detector.baseline import Line, learn
 from watchkeeper.agents.detector.config import DetectorConfig
 from watchkeeper.core.actions import Target
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.errors import AdapterError
 from watchkeeper.core.model import Contract
 from watchkeeper.core.sli import Comparison, Measure, Sli, SliStatus
 from watchkeeper.core.subjects import Subject, SubjectKind
 from watchkeeper.runbooks.facts import BaselineFact, DeploymentFact, GroupFact, KeyFact, ResolveFacts
 from watchkeeper.signals.state import SignalState
+
+log = structlog.get_logger(__name__)
 
 LINE = Line(ratio=3.0, deviations=6.0, floor=0.0)
 """What is left out of a baseline of calls or tokens: the same line that makes a cost finding."""
@@ -63,6 +69,28 @@ class World:
                 GroupFact(name=group, candidates=gateway.fallbacks.get(group, ())) for group in inventory.groups
             ),
         )
+
+    async def drained(self, deployments: Collection[Subject]) -> frozenset[Subject]:
+        """Of these, those that their gateway blocks, or gives no weight beside others that have some. A gateway that
+        does not answer says nothing."""
+        found: set[Subject] = set()
+        for gateway in self._gateways:
+            adapter = self._adapters.get(gateway.adapter)
+            if not isinstance(adapter, LiteLLMAdapter):
+                continue
+            try:
+                inventory = await adapter.inventory()
+            except AdapterError as error:
+                log.warning("inventory_not_read", gateway=gateway.adapter, what=error.what)
+                continue
+            serving = {each.group for each in inventory.deployments if each.weight and not each.blocked}
+            idle = {
+                each.id
+                for each in inventory.deployments
+                if each.blocked or (each.weight == 0 and each.group in serving)
+            }
+            found |= {each for each in deployments if each.id in idle}
+        return frozenset(found)
 
     def baselines(self, subject: Subject) -> list[BaselineFact]:
         """Calls, tokens and cost a minute of a subject's clean steps; none below the minimum history."""

@@ -10,7 +10,8 @@ from watchkeeper.cli.demo.stage import Stage
 
 @dataclass(frozen=True)
 class Act:
-    """`mode` is the failure mode that the watch should name; faults do not end by themselves."""
+    """`mode` is the failure mode that the watch should name; faults do not end by themselves. `released`: what was
+    changed must have been given back by the end."""
 
     title: str
     mode: str
@@ -18,6 +19,7 @@ class Act:
     repaired: str
     start: Callable[[Stage], None]
     end: Callable[[Stage], None]
+    released: bool = False
 
 
 ACTS = (
@@ -44,5 +46,6 @@ ACTS = (
         repaired="the operator has rolled support-bot back",
         start=lambda stage: stage.callers("cost_spike", "support-bot"),
         end=lambda stage: stage.callers("none", "support-bot"),
+        released=True,
     ),
 )

@@ -1,6 +1,7 @@
 """Runs the demo: warms up, breaks three things one after another, watches the watch, and judges it.
 
-The verdict is strict: all three recovered through our action while the fault was still there, and the ledger verifies.
+The verdict is strict: all three recovered through our action while the fault was still there, the cap on spending was
+given back afterwards, and the ledger verifies.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import select
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +31,7 @@ SHADOW_S = 15.0
 
 
 def run(*, shadow: bool, seed: int, wait_s: float, keep: Path | None) -> int:
-    """The exit code: 0 only if everything recovered through us and the ledger verifies."""
+    """The exit code: 0 only if everything recovered through us, the cap was released and the ledger verifies."""
     console = Console(highlight=False, width=min(WIDTH, Console().width))
     directory = keep or Path(tempfile.mkdtemp(prefix="watchkeeper-demo-"))
     console.print("[bold]Watchkeeper[/] stands the watch over a small AI system: two providers, a gateway,")
@@ -82,9 +84,10 @@ def _until(timeline: Timeline, stage: Stage, seconds: float, done: Callable[[], 
 
 def _ask(timeline: Timeline, stage: Stage, course: Course, wait_s: float) -> None:
     """Asks at the terminal; with none, or after a short wait, the named demo operator approves, and the ledger says
-    how."""
+    how. What was typed before the question is no answer to it."""
     answer, via = "approved", "demo-timeout"
     if sys.stdin.isatty():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
         timeline.console.print(f"        [bold yellow]Approve this plan?[/] [Y/n] ({wait_s:.0f} s) ", end="")
         ready, _, _ = select.select([sys.stdin], [], [], wait_s)
         if ready:
@@ -111,23 +114,26 @@ def _finish(console: Console, stage: Stage, timeline: Timeline, shadow: bool, di
     table.add_column("incident", no_wrap=True, min_width=32)
     table.add_column("fault", no_wrap=True, min_width=21)
     table.add_column("by us", no_wrap=True)
+    table.add_column("back", no_wrap=True)
     table.add_column("ended", overflow="fold")
     for act, course in courses:
-        ours = course is not None and course.recovered
+        ours, back = (course.recovered, course.released) if course is not None else (False, False)
         ended = "not seen" if course is None else course.resolution or course.escalation or "still held"
-        mark = "[green]yes[/]" if ours else "[red]no[/]"
-        table.add_row("-" if course is None else course.incident, act.title, mark, ended.replace("_", " "))
+        marks = ("[green]yes[/]" if each else "[red]no[/]" for each in (ours, back))
+        table.add_row("-" if course is None else course.incident, act.title, *marks, ended.replace("_", " "))
     console.print(table)
     report = stage.admin.post("/v1/ledger/verify", {})
     writes = [entry for entry in stage.journal() if str(entry.get("changed_by", "")).startswith("watchkeeper:")]
     console.print(f"ledger: {report['size']} entries, " + ("[green]verified[/]" if report["ok"] else "[red]BROKEN[/]"))
     console.print(f"writes in the gateway's own journal that are ours: {len(writes)}")
-    recovered = all(course is not None and course.recovered for _, course in courses)
+    kept = [
+        course is not None and course.recovered and (course.released or not act.released) for act, course in courses
+    ]
     if shadow:
         console.print("[yellow]Shadow:[/] nothing was granted and nothing was touched. Still broken:")
         console.print("  " + ", ".join(stage.faults()))
     _next_steps(console, directory, courses)
-    return 0 if recovered and report["ok"] and not shadow else 1
+    return 0 if all(kept) and report["ok"] and not shadow else 1
 
 
 def _next_steps(console: Console, directory: Path, courses: list[tuple[Act, Course | None]]) -> None:

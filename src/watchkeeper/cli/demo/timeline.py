@@ -16,6 +16,7 @@ from watchkeeper.core.entries import ENTRY_DATA, EntryType
 from watchkeeper.core.model import Contract
 from watchkeeper.core.outcomes import Effect, EffectOutcome, Outcome, Recovery
 from watchkeeper.core.plans import Plan
+from watchkeeper.core.remedies import RemedyStatus
 
 MARGIN = 11
 
@@ -33,6 +34,12 @@ class Course:
     escalation: str = ""
     approval: str = ""
     answered: bool = False
+    remedies: dict[str, RemedyStatus] = field(default_factory=dict)
+
+    @property
+    def released(self) -> bool:
+        """Something was held, and all of it was given back by the hold-and-release that the plan declared."""
+        return bool(self.remedies) and set(self.remedies.values()) == {RemedyStatus.RELEASED}
 
 
 @dataclass
@@ -49,7 +56,7 @@ class Timeline:
         for entry in page["entries"]:
             envelope = entry["envelope"]
             data = ENTRY_DATA[EntryType(envelope["type"])].model_validate(envelope["data"])
-            self._note(envelope.get("subject", ""), data)
+            self.note(envelope.get("subject", ""), data)
             for line in said(data):
                 self.say(line)
 
@@ -71,7 +78,7 @@ class Timeline:
         self.console.print()
         self.console.rule(Text(text, style="bold"), align="left", style="dim")
 
-    def _note(self, subject: str, data: Contract) -> None:
+    def note(self, subject: str, data: Contract) -> None:
         if not subject.startswith("inc_"):
             return
         course = self.courses.setdefault(subject, Course(incident=subject))
@@ -88,6 +95,8 @@ class Timeline:
                 course.approval = approval
             case entries.ApprovalAnswered():
                 course.answered = True
+            case entries.RemedyRecorded(remedy=remedy):
+                course.remedies[remedy.id] = remedy.status
             case entries.Escalated(reason=reason):
                 course.escalation = reason
             case entries.IncidentClosed(resolution=resolution):

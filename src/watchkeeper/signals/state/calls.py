@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from watchkeeper.signals.state.config import StateConfig
 from watchkeeper.signals.state.evictions import Evictions
 from watchkeeper.signals.state.instants import seconds_us
-from watchkeeper.signals.state.views import Merged, Owner, Price, View, ViewId, merge, view_row
+from watchkeeper.signals.state.views import Config, Merged, Owner, Price, View, ViewId, merge, view_row
 
 MAX_VIEWS = 16
 """Reports of one call beyond this are counted and dropped: nobody has so many tracers."""
@@ -35,9 +35,9 @@ class Sink:
         self,
         put: Callable[[Merged, int], None],
         owner: Callable[[str], Owner],
-        home: Callable[[str], str],
+        config: Config,
     ) -> None:
-        self.put, self.owner, self.home = put, owner, home
+        self.put, self.owner, self.config = put, owner, config
 
 
 class Calls:
@@ -101,8 +101,7 @@ class Calls:
             return None
         run = next((view.run for view in views if view.run), "")
         owner = self._sink.owner(run) if run else Owner()
-        key = next((view.key for view in (*views, *outer) if view.key), owner.key)
-        return merge(views, outer, self._bucket_us, self._price, owner, self._sink.home(key))
+        return merge(views, outer, self._bucket_us, self._price, owner, self._sink.config)
 
     def _evict(self, keep: str) -> None:
         count = max(1, self._max // 20)

@@ -1,7 +1,8 @@
 """Who acts through whom, and which service a subject belongs to, as calls, spans, inventory and configuration tell.
 
-Observed links are counted per quarter of an hour and forgotten with the history. A link between two subjects may be
-known from several sources; the strongest is told.
+Observed links are counted per quarter of an hour and forgotten with the history; an inventory's stand until its next
+one. A link between two subjects may be known from several sources; the strongest is told. What a span claims is told as
+configured where both ends are configured members of one service.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ STRENGTH = tuple(
 
 Link = tuple[Ref, Ref, str]
 """(source, target, known from)."""
+CONFIGURED = ""
+"""Who tells what the configuration says; an inventory's teller is its gateway."""
 
 _SHARED = frozenset(
     kind.value for kind in (SubjectKind.MODEL, SubjectKind.DEPLOYMENT, SubjectKind.PROVIDER, SubjectKind.GATEWAY)
@@ -64,22 +67,39 @@ class Links:
     def __init__(self, config: StateConfig, topology: Topology, evictions: Evictions) -> None:
         self._topology, self._evictions, self._max = topology, evictions, config.max_edges
         self._keep_us = seconds_us(config.history_s)
-        self._told: dict[Link, int] = {}
+        self._told: dict[tuple[Link, str], int] = {}
+        self._tellers: frozenset[str] = frozenset()
+        self._deploying: frozenset[str] = frozenset()
+        self._homes = _homes(topology)
         self._seen: dict[int, dict[Link, int]] = {}
         self._places: dict[int, dict[tuple[Ref, str, str], int]] = {}
         self._graph: _Graph | None = None
-        self.learn(topology.edges())
+        self.learn(topology.edges(), CONFIGURED)
 
-    def learn(self, edges: Iterable[Edge]) -> None:
-        """Takes links that somebody states: configuration or an inventory. They do not age."""
+    def learn(self, edges: Iterable[Edge], teller: str) -> None:
+        """Takes all that `teller` states now, in place of what it stated before: what is no longer there is gone."""
+        self._told = {told: count for told, count in self._told.items() if told[1] != teller}
         for edge in edges:
-            self._told[ref_of(edge.source), ref_of(edge.target), edge.known_from.value] = edge.count
+            self._told[(ref_of(edge.source), ref_of(edge.target), edge.known_from.value), teller] = edge.count
         if len(self._told) > self._max:
-            over = sorted(self._told, key=lambda link: (STRENGTH.index(link[2]), link))[self._max :]
-            for link in over:
-                del self._told[link]
+            over = sorted(self._told, key=lambda told: (STRENGTH.index(told[0][2]), told))[self._max :]
+            for told in over:
+                del self._told[told]
             self._evictions.add("edge", "max_edges", len(over))
+        self._settle()
+
+    def _settle(self) -> None:
         self._graph = None
+        self._tellers = frozenset(teller for _, teller in self._told)
+        self._deploying = frozenset(
+            source[1]
+            for (source, target, _), _ in self._told
+            if (source[0], target[0]) == (SubjectKind.MODEL, SubjectKind.DEPLOYMENT)
+        )
+
+    def deploys(self, model: str) -> bool:
+        """Whether an inventory names deployments of the model group."""
+        return model in self._deploying
 
     def observe(self, at_us: int, links: tuple[Link, ...], sign: int) -> None:
         epoch = self._seen.setdefault(at_us // EPOCH_US, {})
@@ -160,7 +180,8 @@ class Links:
 
     def _links(self) -> _Graph:
         if self._graph is None:
-            known = [*self._told, *(link for epoch in self._seen.values() for link in epoch)]
+            known = [link for link, _ in self._told]
+            known += [self._agreed(link) for epoch in self._seen.values() for link in epoch]
             graph = _Graph({}, {})
             for source, target, told in sorted(known, key=lambda link: (STRENGTH.index(link[2]), link)):
                 graph.down.setdefault(source, {}).setdefault(target, told)
@@ -168,10 +189,24 @@ class Links:
             self._graph = graph
         return self._graph
 
+    def agree(self, a: Ref, b: Ref) -> bool:
+        """Whether both are configured members of one service, or one is that service."""
+        return not self._homes.get(a, _NOWHERE).isdisjoint(self._homes.get(b, _NOWHERE))
+
+    def _agreed(self, link: Link) -> Link:
+        """A span's claim counts as configured where both of its ends are members of one configured service."""
+        source, target, told = link
+        if told == EdgeSource.SPAN and self.agree(source, target):
+            return (source, target, EdgeSource.CONFIG.value)
+        return link
+
     def _edge(self, source: Ref, target: Ref) -> Edge:
         told = self._links().down[source][target]
         link = (source, target, told)
-        count = self._told.get(link, 0) + sum(epoch.get(link, 0) for epoch in self._seen.values())
+        count = sum(self._told.get((link, teller), 0) for teller in self._tellers)
+        if not count:
+            links = {link, (source, target, EdgeSource.SPAN.value)} if told == EdgeSource.CONFIG else {link}
+            count = sum(epoch.get(each, 0) for epoch in self._seen.values() for each in links)
         return Edge(
             source=subject_of(source), target=subject_of(target), known_from=EdgeSource(told), count=max(1, count)
         )
@@ -206,7 +241,11 @@ class Links:
             return only is None or all(ref in only for ref in refs)
 
         return [
-            [[*link[0], *link[1], link[2], n] for link, n in sorted(self._told.items()) if kept(link[0], link[1])],
+            [
+                [*link[0], *link[1], link[2], teller, n]
+                for (link, teller), n in sorted(self._told.items())
+                if kept(link[0], link[1])
+            ],
             [
                 [epoch, [[*link[0], *link[1], link[2], n] for link, n in sorted(links.items()) if kept(*link[:2])]]
                 for epoch, links in sorted(self._seen.items())
@@ -219,16 +258,29 @@ class Links:
 
     def load(self, rows: LinkRows) -> None:
         told, seen, places = rows
-        kept = [row for row in told if row[4] != EdgeSource.CONFIG]  # configuration may have changed since
-        self._told = {((a, b), (c, d), source): n for a, b, c, d, source, n in kept}
+        self._told = {(((a, b), (c, d), source), teller): n for a, b, c, d, source, teller, n in told}
         self._seen = {epoch: {((a, b), (c, d), source): n for a, b, c, d, source, n in links} for epoch, links in seen}
         self._places = {
             epoch: {((a, b), environment, service): n for a, b, environment, service, n in entries}
             for epoch, entries in places
         }
-        self.learn(self._topology.edges())
+        self.learn(self._topology.edges(), CONFIGURED)  # it may have changed since
+
+
+_NOWHERE: frozenset[int] = frozenset()
+
+
+def _homes(topology: Topology) -> dict[Ref, frozenset[int]]:
+    """By subject, the configured services that it is, or is a member of."""
+    homes: dict[Ref, frozenset[int]] = {}
+    for number, entry in enumerate(topology.services):
+        for subject in (Subject(kind=SubjectKind.SERVICE, id=entry.name), *entry.members()):
+            ref = ref_of(subject)
+            homes[ref] = homes.get(ref, _NOWHERE) | {number}
+    return homes
 
 
 LinkRow = tuple[str, str, str, str, str, int]
+ToldRow = tuple[str, str, str, str, str, str, int]
 PlaceRow = tuple[str, str, str, str, int]
-LinkRows = tuple[list[LinkRow], list[tuple[int, list[LinkRow]]], list[tuple[int, list[PlaceRow]]]]
+LinkRows = tuple[list[ToldRow], list[tuple[int, list[LinkRow]]], list[tuple[int, list[PlaceRow]]]]

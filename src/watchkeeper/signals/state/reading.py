@@ -17,14 +17,24 @@ from watchkeeper.signals.state.tally import Tally
 CALLERS = frozenset({SubjectKind.KEY, SubjectKind.AGENT, SubjectKind.SERVICE, SubjectKind.TEAM, SubjectKind.RUN})
 
 
+def judge_series(sli: Sli, values: list[float], now: datetime) -> SliReading:
+    """By the worst of the latest values, one of each series that was heard of in the window."""
+    value = (max if sli.op is Comparison.AT_MOST else min)(values) if values else None
+    return _reading(sli, value, len(values), now, estimated=False)
+
+
 def judge(sli: Sli, tally: Tally, elapsed_s: float, now: datetime) -> SliReading:
     """`elapsed_s` is the time that the tally covers. At least one call is needed even if `min_events` is 0."""
     value, events = _measure(sli, tally, elapsed_s / 60)
+    return _reading(sli, value, events, now, estimated=tally.estimated)
+
+
+def _reading(sli: Sli, value: float | None, events: int, now: datetime, *, estimated: bool) -> SliReading:
     status = SliStatus.INCONCLUSIVE
     if value is not None and events >= max(1, sli.min_events):
         met = value <= sli.threshold if sli.op is Comparison.AT_MOST else value >= sli.threshold
         status = SliStatus.MET if met else SliStatus.BREACHED
-    return SliReading(sli=sli, at=now, status=status, value=value, events=events, estimated=tally.estimated)
+    return SliReading(sli=sli, at=now, status=status, value=value, events=events, estimated=estimated)
 
 
 def _measure(sli: Sli, tally: Tally, minutes: float) -> tuple[float | None, int]:
@@ -44,6 +54,8 @@ def _measure(sli: Sli, tally: Tally, minutes: float) -> tuple[float | None, int]
             return _success(sli.subject.kind, tally)
         case Measure.LATENCY_P95_S:
             return tally.latency_s(0.95), sum(count for _, count in tally.latency) // 1000
+        case series:
+            raise ValueError(f"{series} is not counted from calls")
 
 
 def _success(kind: SubjectKind, tally: Tally) -> tuple[float | None, int]:

@@ -50,6 +50,8 @@ class RunView(NamedTuple):
     id: str
     agent: str
     key: str
+    key_joined: bool
+    """Whether the gateway's own record has a call of the run with that key."""
     service: str
     environment: str
     iterations: int
@@ -81,8 +83,8 @@ class Run:
     last: int = -1
     names: dict[tuple[str, str], int] = field(default_factory=dict)
     """How many spans name each agent, key, service and environment."""
-    keys: dict[str, int] = field(default_factory=dict)
-    """Calls by the key that they were made with, once joined."""
+    keys: dict[tuple[str, bool], int] = field(default_factory=dict)
+    """Calls by the key that they were made with, and whether the gateway's record of the call says so."""
     dependents: set[str] = field(default_factory=set)
     """Calls that do not name their agent or key themselves."""
     owner: Owner = field(default_factory=Owner)
@@ -153,9 +155,10 @@ class Runs:
         if run is not None and len(run.dependents) < 2 * self._config.max_steps_per_run:
             run.dependents.add(call_key)
 
-    def used(self, run_id: str, key: str, sign: int) -> None:
+    def used(self, run_id: str, key: tuple[str, bool], sign: int) -> None:
+        """A call of the run went through a key, as the gateway says (true) or only a span claims."""
         run = self._runs.get(run_id)
-        if run is None or not key:
+        if run is None or not key[0]:
             return
         count = run.keys.get(key, 0) + sign
         if count > 0 and (key in run.keys or len(run.keys) < MAX_NAMES):
@@ -193,11 +196,13 @@ class Runs:
             if step.op == SpanOp.TOOL and step.token:
                 digests[step.token] = digests.get(step.token, 0) + 1
         tokens = [step.token or step.id for step in part if step.op in (SpanOp.TOOL, SpanOp.AGENT)]
+        joined = _most({key: count for (key, told), count in run.keys.items() if told})
         starts = [step.started for step in part] + ([past.started] if past.started >= 0 else [])
         return RunView(
             id=run_id,
             agent=_most(run.called("agent")),
-            key=_most(run.keys) or _most(run.called("key")),
+            key=joined or _most({key: count for (key, _), count in run.keys.items()}) or _most(run.called("key")),
+            key_joined=bool(joined),
             service=_most(run.called("service")),
             environment=_most(run.called("environment")),
             iterations=past.iterations + len({step.call for step in part if step.op == SpanOp.MODEL}),
@@ -269,7 +274,7 @@ class Runs:
                     if only is None or not self._enclosing(name, step)
                 ],
                 _plain(run.past),
-                [[key, count] for key, count in sorted(run.keys.items())],
+                [[*key, count] for key, count in sorted(run.keys.items())],
                 [*sorted(run.dependents)],
                 run.last,
                 [[*entry, count] for entry, count in sorted(run.names.items())],
@@ -287,14 +292,16 @@ class Runs:
                 past=_Past(until, started, iterations, tools, dict(digests)),
                 last=last,
                 names={(what, name): count for what, name, count in names},
-                keys=dict(keys),
+                keys={(key, joined): count for key, joined, count in keys},
                 dependents=set(dependents),
             )
             self._runs[run_id].settle()
 
 
 PastRow = tuple[int, int, int, int, list[tuple[str, int]]]
-RunRow = tuple[str, list[tuple[str, Step]], PastRow, list[tuple[str, int]], list[str], int, list[tuple[str, str, int]]]
+RunRow = tuple[
+    str, list[tuple[str, Step]], PastRow, list[tuple[str, bool, int]], list[str], int, list[tuple[str, str, int]]
+]
 
 
 def _step(span: Span, name: str) -> Step:

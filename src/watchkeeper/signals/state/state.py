@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from watchkeeper.core.entries import Eviction
 from watchkeeper.core.signals import Call, Event, EventKind, Sample, Signal, Span, SpanOp, Usage
-from watchkeeper.core.sli import Sli, SliReading, SubjectSet
+from watchkeeper.core.sli import SERIES, Sli, SliReading, SubjectSet
 from watchkeeper.core.subjects import Edge, Scope, Subject, SubjectKind
 from watchkeeper.core.topology import Topology
 from watchkeeper.signals.state.calls import Calls, Sink
@@ -23,13 +23,13 @@ from watchkeeper.signals.state.evictions import Evictions
 from watchkeeper.signals.state.instants import from_us, seconds_us, to_us
 from watchkeeper.signals.state.levels import FOREVER, Levels
 from watchkeeper.signals.state.links import Links
-from watchkeeper.signals.state.reading import judge
+from watchkeeper.signals.state.reading import judge, judge_series
 from watchkeeper.signals.state.refs import Ref, ref_of, subject_of
 from watchkeeper.signals.state.runs import Runs, RunView
 from watchkeeper.signals.state.snapshot import Cut, decode, encode
 from watchkeeper.signals.state.tally import PRIMARY, UNPLACED, Cell, StepSum, Tally, step_sum, tally_of
 from watchkeeper.signals.state.traces import Traces
-from watchkeeper.signals.state.views import Merged, Price, view_of_call, view_of_span
+from watchkeeper.signals.state.views import Config, Merged, Price, view_of_call, view_of_span
 from watchkeeper.signals.state.windows import Windows
 
 MAX_AROUND = 32
@@ -49,12 +49,11 @@ class SignalState:
         self._levels = Levels(config, self._evictions)
         self._traces = Traces(config, self._evictions)
         self._runs = Runs(config, self._evictions, self._traces.encloses)
-        sink = Sink(self._put, self._runs.owner, self._home)
+        sink = Sink(self._put, self._runs.owner, Config(self._home, self._agrees))
         self._calls = Calls(config, price, sink, self._evictions)
         self._homes = {key: entry.scope for entry in reversed(topology.services) for key in entry.keys}
         self._lateness_us = seconds_us(config.lateness_s)
         self._sweep_us = max(1, self._lateness_us // 4)
-        self._gateway_models: set[str] = set()
         self._now_us = self._heard_us = 0
 
     # taking in
@@ -94,7 +93,7 @@ class SignalState:
             if not (span.agent and span.key):
                 self._runs.depend(span.run_id, call_key)
             outer = self._traces.encloses(name)
-            if span.requested_model in self._gateway_models:
+            if self._links.deploys(span.requested_model):
                 span = span.model_copy(update={"provider": ""})
             self._calls.report(call_key, (span.source, span.id), view_of_span(span), outer)
 
@@ -110,11 +109,15 @@ class SignalState:
         if merged.scope is not None:
             self._links.place(at_us, [ref for ref, _, _ in merged.layout.subjects], merged.scope, sign)
         if merged.run:
-            self._runs.used(merged.run, merged.key, sign)
+            self._runs.used(merged.run, (merged.key, merged.joined), sign)
 
     def _home(self, key: str) -> str:
         scope = self._homes.get(key)
         return "" if scope is None else scope.service
+
+    def _agrees(self, key: str, service: str, agent: str) -> bool:
+        claimants = ((SubjectKind.SERVICE.value, service), (SubjectKind.AGENT.value, agent))
+        return any(self._links.agree((SubjectKind.KEY.value, key), each) for each in claimants)
 
     def tick(self, now: datetime) -> None:
         """Lets time pass: what is too old is added up or forgotten."""
@@ -139,13 +142,11 @@ class SignalState:
         self._links.prune(now_us)
         self._levels.prune(history)
 
-    def learn(self, edges: Iterable[Edge]) -> None:
-        """Takes links from an inventory. Of a model group with known deployments the gateway reports every call, so
-        a span's word on the provider (the protocol that it speaks, mostly) is not counted beside it."""
-        known = tuple(edges)
-        self._links.learn(known)
-        pair = (SubjectKind.MODEL, SubjectKind.DEPLOYMENT)
-        self._gateway_models |= {edge.source.id for edge in known if (edge.source.kind, edge.target.kind) == pair}
+    def learn(self, edges: Iterable[Edge], gateway: str) -> None:
+        """Takes the links of a gateway's whole inventory, in place of its last. Of a model group with known deployments
+        the gateway reports every call, so a span's word on the provider (the protocol that it speaks, mostly) is not
+        counted beside it."""
+        self._links.learn(edges, gateway)
 
     def under_remedy(self, subject: Subject, since: datetime, until: datetime | None) -> None:
         """Marks the time in which our remedy changed the subject; None: it still does. Told again, it replaces."""
@@ -160,17 +161,26 @@ class SignalState:
     def read(self, sli: Sli, now: datetime) -> SliReading:
         """The indicator over its window up to `now`, the running bucket included; at least one whole bucket is read."""
         since_us, now_us = to_us(now) - seconds_us(sli.window_s), to_us(now)
+        if sli.measure.startswith(SERIES):
+            return self._read_series(sli, since_us, now_us, now)
         bucket_us = self._windows.bucket_us
         last = now_us // bucket_us
         first = min(last - 1, -(-since_us // bucket_us))
-        if sli.over is SubjectSet.ONE:
-            subjects = [ref_of(sli.subject)]
-        else:
-            ours = self._changed_by_us(since_us, now_us)
-            known = self._windows.known(sli.subject.kind)
-            subjects = [ref for ref in known if ref[1] != sli.subject.id and ref not in ours]
+        subjects = self._meant(sli, self._windows.known(sli.subject.kind), since_us, now_us)
         tally = tally_of(cell for ref in subjects for _, cell in self._windows.cells(ref, first, last))
         return judge(sli, tally, (now_us - first * bucket_us) / 1e6, now)
+
+    def _read_series(self, sli: Sli, since_us: int, now_us: int, now: datetime) -> SliReading:
+        name = sli.measure.removeprefix(SERIES)
+        subjects = self._meant(sli, self._levels.refs(name, sli.subject.kind), since_us, now_us)
+        latest = [points[-1].value for ref in subjects for points in self._levels.points(name, ref, since_us)]
+        return judge_series(sli, latest, now)
+
+    def _meant(self, sli: Sli, known: list[Ref], since_us: int, now_us: int) -> list[Ref]:
+        if sli.over is SubjectSet.ONE:
+            return [ref_of(sli.subject)]
+        ours = self._changed_by_us(since_us, now_us)
+        return [ref for ref in known if ref[1] != sli.subject.id and ref not in ours]
 
     def _changed_by_us(self, since_us: int, now_us: int) -> set[Ref]:
         """What a remedy held in that time: it is meant to be refused, so it is no bystander (invariant 12)."""
@@ -209,6 +219,15 @@ class SignalState:
     def level(self, name: str, subject: Subject, since: datetime) -> float | None:
         """The latest value of a series of the subject, if told at or after `since`."""
         return self._levels.value(name, ref_of(subject), to_us(since))
+
+    def series(self, name: str, subject: Subject, since: datetime) -> tuple[tuple[tuple[datetime, float], ...], ...]:
+        """The latest values, with their times, of each series of that name and subject told at or after `since`."""
+        found = self._levels.points(name, ref_of(subject), to_us(since))
+        return tuple(tuple((from_us(point.at), point.value) for point in points) for points in found)
+
+    def with_series(self, name: str, kind: SubjectKind) -> tuple[Subject, ...]:
+        """The subjects of a kind that have a series of that name, by id."""
+        return tuple(subject_of(ref) for ref in self._levels.refs(name, kind.value))
 
     def alerts(self, subject: Subject) -> tuple[str, ...]:
         """The alerts that fire on the subject."""

@@ -50,6 +50,8 @@ class Traces:
                 found.append(name)
             self._enclosing[name] = at if seen is None else max(at, seen)
             name = self._parents.get(name, ("", 0))[0]
+        if len(self._enclosing) > self._max:
+            self._evict_enclosing()
         return tuple(found)
 
     def _evict(self) -> None:
@@ -58,6 +60,13 @@ class Traces:
         for _, name in order[:count]:
             del self._parents[name]
         self._evictions.add("span", "max_spans", min(count, len(order)))
+
+    def _evict_enclosing(self) -> None:
+        count = max(1, self._max // 20)
+        order = sorted((at, name) for name, at in self._enclosing.items())
+        for _, name in order[:count]:
+            del self._enclosing[name]
+        self._evictions.add("enclosing_span", "max_spans", min(count, len(order)))
 
     def prune(self, before_us: int) -> None:
         self._parents = {name: place for name, place in self._parents.items() if place[1] >= before_us}

@@ -74,6 +74,16 @@ class Owner(NamedTuple):
     key: str = ""
 
 
+class _Told(NamedTuple):
+    """Which names of a call the gateway itself told; in the order of `_Names`."""
+
+    agent: bool
+    key: bool
+    group: bool
+    deployment: bool
+    provider: bool
+
+
 class Layout(NamedTuple):
     """Where a call is counted. The same for all calls of the same names, and shared between them."""
 
@@ -95,6 +105,8 @@ class Merged(NamedTuple):
     """(environment, service), where known."""
     run: str
     key: str
+    joined: bool
+    """Whether the gateway's own record names the key."""
 
 
 def view_row(view: View) -> JsonValue:
@@ -151,17 +163,25 @@ def view_of_span(span: Span) -> View:
     )
 
 
-def merge(views: list[View], outer: list[View], bucket_us: int, price: Price, owner: Owner, home: str) -> Merged:
+class Config(NamedTuple):
+    """What the configuration says: the service of a key; whether a key is of the service or agent that claims it."""
+
+    home: Callable[[str], str]
+    agrees: Callable[[str, str, str], bool]
+
+
+def merge(views: list[View], outer: list[View], bucket_us: int, price: Price, owner: Owner, config: Config) -> Merged:
     """`views` count, in order of belief; `outer` reports (an agent's wrapper of the same call) only fill in.
 
-    `home` is the configured service of the call's key, used where no report names one.
+    The configured service of the call's key is used where no report names one.
     """
     every = views if not outer else [*views, *outer]
     first = views[0]
     spans = [view for view in every if not view.gateway]
     key = _first(every, "key") or owner.key
     agent = _first(spans, "agent") or first.agent or owner.agent
-    service = _first(spans, "service") or _first(every, "service") or home
+    claimed = _first(spans, "service") or _first(every, "service")
+    service = claimed or config.home(key)
     environment = _first(spans, "environment") or _first(every, "environment")
     group, deployment, provider = _first(every, "group"), _first(every, "deployment"), _first(every, "provider")
     weight = WEIGHT if first.gateway else max(view.weight for view in views)
@@ -169,16 +189,19 @@ def merge(views: list[View], outer: list[View], bucket_us: int, price: Price, ow
     cost = next((view.cost for view in every if view.cost >= 0), -1)
     if cost < 0:
         cost = _priced(price, _first(every, "model"), usage)
+    own = [view for view in views if view.gateway]
+    told = _Told(*(bool(_first(own, name)) for name in _Told._fields))
     names = _Names(service, agent, key, group, deployment, provider, first.gateway_name)
     return Merged(
         bucket=first.at // bucket_us,
         deltas=_deltas(first.error, weight, 0 if usage is None else usage[0] + usage[1], cost),
         unplaced=weight if first.error in _JUDGED and not deployment else 0,
         latency=-1 if first.error else latency_bin(first.at - first.started),
-        layout=_layout(names, first.gateway, first.identified, bool(spans)),
+        layout=_layout(names, told, first.gateway, first.identified, bool(spans), config.agrees(key, claimed, agent)),
         scope=(environment, service) if service else None,
         run=next((view.run for view in spans if view.run), ""),
         key=key,
+        joined=told.key,
     )
 
 
@@ -243,16 +266,28 @@ _KINDS = tuple(
 
 
 @lru_cache(maxsize=20_000)
-def _layout(names: _Names, gateway: bool, identified: bool, spanned: bool) -> Layout:
-    """Neighbours in the chain service → agent → key → model → deployment → provider are linked where both are known."""
-    agent, service = SubjectKind.AGENT.value, SubjectKind.SERVICE.value
+def _layout(names: _Names, told: _Told, gateway: bool, identified: bool, spanned: bool, agreed: bool) -> Layout:
+    """Neighbours in the chain service → agent → key → model → deployment → provider are linked where both are known.
+
+    The call id joins who called, as its span tells, to what the gateway says was called; a name that only the span
+    gives stays a claim. What may be acted on, a gateway that reports it at all reports in every call: there a claim
+    adds nothing, but for a key that configuration gives to whoever claims it.
+    """
+    agent = SubjectKind.AGENT.value
+    by_gateway = dict(zip(_KINDS, (gateway, *told, gateway), strict=True))
     refs = [(kind, name) for kind, name in zip(_KINDS, names, strict=True) if name]
     chain = [ref for ref in refs if ref[0] != SubjectKind.GATEWAY]
     edges = []
     for source, target in pairwise(chain):
-        by_span = not gateway or (spanned and {source[0], target[0]} == {service, agent})
-        edges.append((source, target, EdgeSource.SPAN.value if by_span else EdgeSource.CALL_ID.value))
+        joined = by_gateway[target[0]] and (by_gateway[source[0]] or source[0] == agent)
+        edges.append((source, target, EdgeSource.CALL_ID.value if joined else EdgeSource.SPAN.value))
+
+    main = dict.fromkeys(_KINDS, identified) | {
+        agent: spanned,
+        SubjectKind.KEY.value: gateway or (identified and agreed),
+        SubjectKind.DEPLOYMENT.value: gateway,
+    }
     return Layout(
-        subjects=tuple((ref, spanned, spanned) if ref[0] == agent else (ref, identified, gateway) for ref in refs),
+        subjects=tuple((ref, main[ref[0]], spanned if ref[0] == agent else gateway) for ref in refs),
         edges=tuple(edges),
     )

@@ -47,13 +47,24 @@ def upgrade() -> None:
 
     op.create_table(
         "authority_epoch",
-        sa.Column("scope", sa.String(length=512), nullable=False),
+        sa.Column("scope", sa.String(length=640), nullable=False),
         sa.Column("epoch", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("stopped", sa.Boolean(), nullable=False),
         sa.Column("changed", sa.String(length=27), nullable=False),
         sa.Column("changed_by", sa.String(length=128), nullable=False),
         sa.PrimaryKeyConstraint("scope"),
     )
+    op.create_table(
+        "claim_refused",
+        sa.Column("key", sa.String(length=192), nullable=False),
+        sa.Column("incident", sa.String(length=64), nullable=False),
+        sa.Column("plan_hash", sa.String(length=80), nullable=False),
+        sa.Column("reason", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    with op.batch_alter_table("claim_refused", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_claim_refused_incident"), ["incident"], unique=False)
+
     op.create_table(
         "detector_state",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -71,8 +82,8 @@ def upgrade() -> None:
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("phase", sa.String(length=16), nullable=False),
         sa.Column("runbook", sa.String(length=128), nullable=False),
-        sa.Column("environment", sa.String(length=128), nullable=False),
-        sa.Column("service", sa.String(length=128), nullable=False),
+        sa.Column("environment", sa.String(length=256), nullable=False),
+        sa.Column("service", sa.String(length=256), nullable=False),
         sa.Column("target", sa.String(length=512), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -116,11 +127,11 @@ def upgrade() -> None:
         "incident",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("status", sa.String(length=24), nullable=False),
-        sa.Column("environment", sa.String(length=128), nullable=False),
-        sa.Column("service", sa.String(length=128), nullable=False),
+        sa.Column("environment", sa.String(length=256), nullable=False),
+        sa.Column("service", sa.String(length=256), nullable=False),
         sa.Column("mode", sa.String(length=40), nullable=False),
         sa.Column("severity", sa.String(length=16), nullable=False),
-        sa.Column("subject", sa.String(length=256), nullable=False),
+        sa.Column("subject", sa.String(length=512), nullable=False),
         sa.Column("fingerprint", sa.String(length=80), nullable=False),
         sa.Column("opened", sa.String(length=27), nullable=False),
         sa.Column("updated", sa.String(length=27), nullable=False),
@@ -128,6 +139,7 @@ def upgrade() -> None:
         sa.Column("resolution", sa.String(length=64), server_default="", nullable=False),
         sa.Column("wake_at", sa.String(length=27), nullable=True),
         sa.Column("request", sa.String(length=24), server_default="", nullable=False),
+        sa.Column("order_id", sa.String(length=64), nullable=True),
         sa.Column("requested_by", sa.LargeBinary(), nullable=True),
         sa.Column("errors", sa.Integer(), server_default="0", nullable=False),
         sa.Column("relapses", sa.Integer(), server_default="0", nullable=False),
@@ -209,6 +221,7 @@ def upgrade() -> None:
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
         sa.Column("next_try", sa.String(length=27), nullable=False),
         sa.Column("last_error", sa.String(length=200), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id"),

@@ -1,6 +1,7 @@
 """What is watched and broken: the lab, or the real LiteLLM with our own callers and providers behind it.
 
-Both are judged by the gateway's own word: its journal (lab) or its admin API (real), and its spend log for the calls.
+All are judged by the gateway's own word: its journal (lab), its admin API (real) and its spend log for the calls, or,
+where it has no database, what it lists and which requests it logged.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -18,13 +20,13 @@ from typing import Any, Protocol
 
 import httpx
 from pydantic import SecretStr
-from tests.testbed.litellm import LiteLLM, build
+
+from tests.testbed.litellm import LiteLLM, build, yaml_model
 from tests.testbed.litellm.admin import Admin, Key
 from tests.testbed.postgres import postgres_server
 from tests.testbed.process import ChildProcess
+from tests.testbed.rig import ENVIRONMENT, Address, Watched
 from tests.testbed.upstream import Mode, Upstream
-
-from bench.rig import ENVIRONMENT, Address, Watched
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.lab.agents import Callers
 from watchkeeper.lab.config import LabInfo
@@ -36,13 +38,23 @@ VICTIM = "nightly-batch"
 """A scheduled job that starts to loop, at twice its normal rate: less would be no breach for the throttle."""
 MAIN, STANDBY, GROUP = "dep-a", "dep-b", "chat-main"
 
+LIMITS = ("rpm_limit", "tpm_limit", "max_parallel_requests", "max_budget", "blocked")
+
 Row = dict[str, Any]
 
+_LOGGED = re.compile(r'"([A-Z]+) (/[^ ?"]*)[^"]*" \d{3}')
+"""A line of the gateway's access log."""
 
-class World(Protocol):
-    """One gateway under traffic. Instants are of this machine's clock."""
+
+class Watchable(Protocol):
+    """One gateway under traffic."""
 
     watched: Watched
+
+
+class World(Watchable, Protocol):
+    """One that we can break and that tells when it was acted on. Instants are of this machine's clock."""
+
     judge: str
     """How the instant of an effect is known."""
 
@@ -130,56 +142,124 @@ def lab(directory: Path, otlp: Address | None, *, seed: int, batch_write_s: floa
 
 
 class Real:
+    """The real gateway with a database: `main` has all the weight, the stand-by none."""
+
     judge = "the first reply of LiteLLM's admin API that shows it (asked every 0.1 s)"
 
     def __init__(
         self, gateway: LiteLLM, directory: Path, keys: dict[str, Key], callers: Caller, main: Upstream
     ) -> None:
-        self._admin, self._keys, self._callers, self._main = gateway.admin, keys, callers, main
-        key_file = directory / "admin.key"
-        key_file.touch(mode=0o600)
-        key_file.write_text(gateway.admin_key)
+        self.admin, self.keys, self.callers, self.main = gateway.admin, keys, callers, main
         self.watched = Watched(
             base_url=gateway.base_url,
-            admin_key_file=key_file,
+            admin_key_file=_key_file(directory, gateway),
             keys=tuple(key.hash for key in keys.values()),
             agents=tuple(keys),
             models=(GROUP,),
         )
 
     def loop(self, on: bool) -> None:
-        self._callers.fault(CallerFault.RUNAWAY if on else CallerFault.NONE)
+        self.callers.fault(CallerFault.RUNAWAY if on else CallerFault.NONE)
 
     def break_provider(self, on: bool) -> None:
-        self._main.mode = Mode.SERVER_ERROR if on else Mode.OK
+        self.main.mode = Mode.SERVER_ERROR if on else Mode.OK
 
     def throttled(self, since: datetime) -> datetime | None:
-        limit = self._admin.key_info(self._keys[VICTIM])["rpm_limit"]
+        limit = self.admin.key_info(self.keys[VICTIM])["rpm_limit"]
         return None if limit is None else datetime.now(UTC)
 
     def drained(self, since: datetime) -> datetime | None:
-        reply = self._admin.call("GET", f"/model/info?litellm_model_id={MAIN}")
+        reply = self.admin.call("GET", f"/model/info?litellm_model_id={MAIN}")
         reply.raise_for_status()
         found = reply.json()["data"]
         weight = found[0]["litellm_params"].get("weight") if found else None
         return datetime.now(UTC) if weight == 0 else None
 
     def rows(self, since: datetime) -> Sequence[Row]:
-        return _rows(self._admin, self._keys, since)
+        return _rows(self.admin, self.keys, since)
+
+    def limits(self, agent: str) -> Row:
+        """What holds an agent's key, as the gateway has it."""
+        info = self.admin.key_info(self.keys[agent])
+        return {name: info[name] for name in LIMITS}
+
+    def weights(self) -> dict[str, Any]:
+        """Of each deployment."""
+        listed = self.admin.call("GET", "/model/info").raise_for_status().json()["data"]
+        return {row["model_info"]["id"]: row["litellm_params"].get("weight") for row in listed}
+
+    def chat(self, agent: str) -> int:
+        """The status of one more call with an agent's key."""
+        return self.admin.chat(self.keys[agent], GROUP).status_code
+
+    def steps(self, agent: str, since: datetime, step_s: float) -> int:
+        """In how many steps since then the agent's key was served, by the spend log: what a baseline is made of."""
+        rows = (row for row in self.admin.spend_rows(self.keys[agent]) if row["status"] == "success")
+        return len({int(ended(row).timestamp() // step_s) for row in rows if started(row) >= since})
 
 
 @contextmanager
-def real(directory: Path, otlp: Address | None, *, seed: int) -> Iterator[Real]:
+def real(
+    directory: Path, otlp: Address | None, *, seed: int, pace: float = 1.0, chars_per_token: int = 0
+) -> Iterator[Real]:
     """LiteLLM with PostgreSQL, two providers behind it, and the lab's callers in front of it."""
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server()).fresh_database()
         main, standby = (stack.enter_context(Upstream(name)) for name in ("a", "b"))
+        main.chars_per_token = standby.chars_per_token = chars_per_token
         gateway = stack.enter_context(LiteLLM(build(), directory=directory, database=database.dsn))
         gateway.admin.add_deployment(GROUP, MAIN, main.api_base)
         gateway.admin.add_deployment(GROUP, STANDBY, standby.api_base, weight=0)
         keys = {agent.name: gateway.admin.new_key(agent.name) for agent in AGENTS}
-        callers = stack.enter_context(_calling(gateway.base_url, keys, otlp, seed))
+        callers = stack.enter_context(_calling(gateway.base_url, keys, otlp, seed, pace))
         yield Real(gateway, directory, keys, callers, main)
+
+
+class YamlOnly:
+    """The real gateway without a database: nothing can be changed, there are no keys, and nothing logs the spend."""
+
+    def __init__(self, gateway: LiteLLM, directory: Path, main: Upstream) -> None:
+        self.main, self._gateway = main, gateway
+        self.watched = Watched(
+            base_url=gateway.base_url,
+            admin_key_file=_key_file(directory, gateway),
+            keys=(),
+            agents=(),
+            models=(GROUP,),
+        )
+
+    def state(self) -> Row:
+        """All that a remedy could have changed: the deployments, the router's settings, the file itself."""
+        lists = {path: self._gateway.admin.call("GET", path) for path in ("/model/info", "/router/settings")}
+        return {path: reply.raise_for_status().json() for path, reply in lists.items()} | {
+            "file": self._gateway.config.read_text()
+        }
+
+    def requests(self) -> set[tuple[str, str]]:
+        """(method, path) of all that was asked of the gateway, by its own log."""
+        return set(_LOGGED.findall(self._gateway.log.read_text(errors="replace")))
+
+
+@contextmanager
+def yaml_only(directory: Path, *, seed: int) -> Iterator[YamlOnly]:
+    """LiteLLM from YAML alone, two providers behind it; the lab's callers share its admin key."""
+    with ExitStack() as stack:
+        main, standby = (stack.enter_context(Upstream(name)) for name in ("a", "b"))
+        models = [
+            yaml_model(GROUP, MAIN, main.api_base, weight=1),
+            yaml_model(GROUP, STANDBY, standby.api_base, weight=0),
+        ]
+        gateway = stack.enter_context(LiteLLM(build(), directory=directory, models=models))
+        keys = {agent.name: Key(gateway.admin_key, "") for agent in AGENTS}
+        stack.enter_context(_calling(gateway.base_url, keys, None, seed, 1.0))
+        yield YamlOnly(gateway, directory, main)
+
+
+def _key_file(directory: Path, gateway: LiteLLM) -> Path:
+    found = directory / "admin.key"
+    found.touch(mode=0o600)
+    found.write_text(gateway.admin_key)
+    return found
 
 
 class Caller:
@@ -189,11 +269,16 @@ class Caller:
         self._loop, self._callers = loop, callers
 
     def fault(self, fault: CallerFault) -> None:
+        """Of the victim."""
         self._loop.call_soon_threadsafe(self._callers.set_fault, VICTIM, fault)
+
+    def refused(self) -> dict[str, int]:
+        """How many calls of each agent were answered 429 so far."""
+        return {status.name: status.refused for status in self._callers.status()}
 
 
 @contextmanager
-def _calling(base_url: str, keys: dict[str, Key], otlp: Address | None, seed: int) -> Iterator[Caller]:
+def _calling(base_url: str, keys: dict[str, Key], otlp: Address | None, seed: int, pace: float) -> Iterator[Caller]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="callers", daemon=True)
     thread.start()
@@ -206,7 +291,7 @@ def _calling(base_url: str, keys: dict[str, Key], otlp: Address | None, seed: in
         if otlp is not None:
             exporter = Exporter(otlp.url, SecretStr(otlp.token_file.read_text()), ENVIRONMENT)
         secret = {agent: SecretStr(keys[agent.name].secret) for agent in AGENTS}
-        callers = Callers(secret, base_url, exporter, SystemClock(), seed=seed, pace=1.0)
+        callers = Callers(secret, base_url, exporter, SystemClock(), seed=seed, pace=pace)
         callers.start()
         return callers, exporter, None if exporter is None else asyncio.create_task(exporter.run())
 

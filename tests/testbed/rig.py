@@ -1,7 +1,7 @@
-"""The daemon as a process of its own, with the settings under which the watch is measured.
+"""The daemon as a process of its own, watching one gateway, with settings under which minutes become seconds.
 
 `FAST` is what a team would set that wants to be told within seconds: buckets of a second, a look every half second.
-The waits after the effect (verification, hold, release) are cut to seconds: they are not in what is measured.
+Policy, and the pace of the runbooks, are the caller's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,17 +17,19 @@ from pathlib import Path
 
 import psutil
 from pydantic import JsonValue
+
 from tests.testbed.ports import LOOPBACK, free_port
 from tests.testbed.process import ChildProcess
-
 from watchkeeper.cli.client import TOKEN_FILE, Client
 
 START_S = 60.0
 POLL_S = 5.0
 ENVIRONMENT = "bench"
-POLICIES = Path(__file__).parent / "policies"
 
-FAST: dict[str, JsonValue] = {
+Sight = dict[str, JsonValue]
+"""Settings by name, over those that every daemon here has."""
+
+FAST: Sight = {
     "state": {"bucket_s": 1, "step_s": 2, "lateness_s": 20, "horizon_s": 120, "history_s": 600},
     "detect_every_s": 0.5,
     "detectors": {
@@ -37,10 +38,10 @@ FAST: dict[str, JsonValue] = {
         "runaway_loop": {"max_repeats": 10, "silent_s": 10},
     },
 }
-DEFAULTS: dict[str, JsonValue] = {}
 MAX_REPEATS, MIN_CALLS, BUCKET_S = 10, 6, 1.0
 """The conditions that `FAST` sets: identical tool calls of one run; failed calls, in two buckets."""
-PACE: dict[str, JsonValue] = {"horizons_s": [2], "hold_s": 0, "release_steps": [1], "watch_s": 1, "min_events": 1}
+STEP_S, MIN_HISTORY = 2.0, 6
+"""The steps that make a baseline: how long, how many."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def address(directory: Path) -> Address:
 
 
 @contextmanager
-def daemon(at: Address, watched: Watched, sight: dict[str, JsonValue]) -> Iterator[Daemon]:
+def daemon(at: Address, watched: Watched, sight: Sight) -> Iterator[Daemon]:
     """A daemon that answers; it is ended with the block."""
     config = at.directory / "watchkeeper.yaml"
     config.write_text(json.dumps({**_settings(at, watched), **sight}, indent=2))
@@ -99,17 +100,7 @@ def daemon(at: Address, watched: Watched, sight: dict[str, JsonValue]) -> Iterat
             api.close()
 
 
-def quiet(watching: Daemon, timeout_s: float) -> bool:
-    """Waits until no incident is open and nothing of ours is in force."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if not watching.api.get("/v1/incidents") and not watching.api.get("/v1/remedies"):
-            return True
-        time.sleep(0.2)
-    return False
-
-
-def _settings(at: Address, watched: Watched) -> dict[str, JsonValue]:
+def _settings(at: Address, watched: Watched) -> Sight:
     return {
         "data_dir": str(at.token_file.parent),
         "environment": ENVIRONMENT,
@@ -131,13 +122,6 @@ def _settings(at: Address, watched: Watched) -> dict[str, JsonValue]:
                 "poll_s": POLL_S,
             }
         ],
-        "policy": {"dir": str(POLICIES)},
-        "runbooks": {
-            "overrides": {
-                "throttle-runaway-caller": {**PACE, "window_s": 6},
-                "fail-over-provider": {**PACE, "window_s": 15},
-            }
-        },
         "timing": {"recheck_s": 1},
         "ledger": {"origin": "watchkeeper.bench/log"},
     }

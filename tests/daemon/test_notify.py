@@ -1,0 +1,72 @@
+"""A running daemon gives every sink its own turn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from pydantic import SecretStr
+from tests.testbed.receiver import Receiver
+
+from watchkeeper.agents.outbox import Notice, WebhookConfig
+from watchkeeper.core.clock import SystemClock
+from watchkeeper.core.ids import IncidentId
+from watchkeeper.daemon.life import running
+from watchkeeper.daemon.settings import ApiSettings, Settings
+
+
+@pytest.fixture
+def logs_kept() -> Iterator[None]:
+    """A daemon takes over the process's logs."""
+    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+async def test_a_sink_that_never_answers_holds_up_nobody_elses_people(
+    tmp_path: Path, receiver: Receiver, logs_kept: None
+) -> None:
+    called, over = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    urls = {"a-silent": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "b-healthy": receiver.url}
+    settings = Settings(
+        data_dir=tmp_path,
+        api=ApiSettings(port=0),
+        notify=tuple(WebhookConfig(name=name, url=SecretStr(url), timeout_s=60) for name, url in urls.items()),
+    )
+    async with server, running(settings) as (daemon, _):
+        services = daemon.services()
+        async with services.store.write() as tx:
+            await services.outbox.put(tx, a_notice("first"))
+        await called.wait()
+        async with services.store.write() as tx:
+            await services.outbox.put(tx, a_notice("second"))
+        told = await asyncio.to_thread(receiver.wait_for, lambda seen: len(seen) == 2)
+        over.set()
+    assert [json.loads(delivery.body)["reason"] for delivery in told] == ["first", "second"]
+
+
+def a_notice(reason: str) -> Notice:
+    return Notice(
+        incident=IncidentId("inc_1"),
+        kind="escalation",
+        reason=reason,
+        service="chat",
+        environment="demo",
+        mode="runaway_loop",
+        subject="agent:a",
+        at=SystemClock().now(),
+    )

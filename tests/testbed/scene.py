@@ -1,0 +1,72 @@
+"""A world under watch: a daemon beside it under a policy of the test, an operator, and what the daemon says it did.
+
+What happened in the world is for the world to say (`worlds`); this is the daemon's own account, read from its API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from tests.testbed import rig
+from tests.testbed.polling import eventually
+from tests.testbed.rig import Address, Sight
+from tests.testbed.worlds import Watchable
+from watchkeeper.cli.client import Client
+
+W = TypeVar("W", bound=Watchable)
+Reply = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scene(Generic[W]):
+    """`api` speaks as the administrator, `operator` as a person who may approve."""
+
+    world: W
+    api: Client
+    operator: Client
+
+    def incidents(self) -> list[Reply]:
+        """All of them, closed ones included."""
+        found: list[Reply] = self.api.get("/v1/incidents", closed=True)
+        return found
+
+    def incident(self, mode: str, *statuses: str) -> Reply | None:
+        """The incident of a failure mode, once it has one of these statuses (any, if none is given)."""
+        found = [each for each in self.incidents() if each["mode"] == mode]
+        return found[0] if found and (not statuses or found[0]["status"] in statuses) else None
+
+    def story(self, incident: str) -> list[Reply]:
+        """The incident's ledger entries, with the evidence."""
+        found: list[Reply] = self.api.get(f"/v1/incidents/{incident}/story")
+        return found
+
+    def told(self, incident: str, kind: str) -> list[Reply]:
+        """The data of its entries of one kind (`outcome.v1`), once there is one: an entry waits for its index."""
+        return eventually(lambda: self._said(incident, kind), timeout_s=20)
+
+    def recovered(self, incident: str) -> bool:
+        """Whether its last reading says so."""
+        readings = self._said(incident, "outcome.v1")
+        return bool(readings) and readings[-1]["recovery"] == "recovered"
+
+    def _said(self, incident: str, kind: str) -> list[Reply]:
+        return [step["data"] for step in self.story(incident) if step["type"] == f"dev.watchkeeper.{kind}"]
+
+    def ledger_holds(self) -> bool:
+        return bool(self.api.post("/v1/ledger/verify", {})["ok"])
+
+
+@contextmanager
+def scene(at: Address, world: W, policy: str, sight: Sight) -> Iterator[Scene[W]]:
+    """`sight` goes over `rig.FAST`."""
+    folder = at.directory / "policies"
+    folder.mkdir()
+    (folder / "policy.yaml").write_text(policy)
+    settings: Sight = {**rig.FAST, "policy": {"dir": str(folder)}, **sight}
+    with rig.daemon(at, world.watched, settings) as daemon:
+        made = daemon.api.post("/v1/tokens", {"principal": "olga", "roles": ["operator", "approver"]})
+        with closing(Client(at.url, made["token"])) as operator:
+            yield Scene(world, daemon.api, operator)
