@@ -10,11 +10,12 @@ from tests.testbed.entries import CHANGE, CLAIM, EPOCHS, INCIDENT, PLAN, T0, a_d
 
 from watchkeeper.agents.effects import effect_all
 from watchkeeper.agents.records import Decided
+from watchkeeper.agents.remediator.execute import Ask
 from watchkeeper.agents.watcher import Watcher
 from watchkeeper.core.actions import Change
 from watchkeeper.core.claims import EffectPhase
 from watchkeeper.core.outcomes import Effect, EffectOutcome
-from watchkeeper.policies.claims import Also, ClaimRequest
+from watchkeeper.policies.claims import Also
 
 
 class LoggingExecutor:
@@ -22,8 +23,9 @@ class LoggingExecutor:
 
     bound: dict[str, object] | None = None
 
-    async def ensure(self, request: ClaimRequest, change: Change, also: Also) -> EffectOutcome:
+    async def ensure(self, ask: Ask, change: Change, also: Also) -> EffectOutcome:
         self.bound = structlog.contextvars.get_contextvars()
+        request = await ask()
         return EffectOutcome(claim=CLAIM, key=request.key, fence=1, effect=Effect.SUCCEEDED, code="ok", at=T0)
 
 

@@ -149,7 +149,7 @@ def test_a_token_may_be_a_file(cli: Cli, served: Served, tmp_path: Path, monkeyp
     file.unlink()
     missing = cli("status")
     assert missing.code == 2
-    assert "No such file" in missing.err
+    assert "No such file" in " ".join(missing.err.split())
 
 
 def test_no_daemon_is_said_with_the_next_step(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

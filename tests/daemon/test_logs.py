@@ -65,13 +65,13 @@ def test_what_libraries_log_is_as_structured_and_as_masked(
         try:
             raise RuntimeError("refused: sk-very-secret-1")
         except RuntimeError:
-            logging.getLogger("uvicorn.error").exception("job %s failed", "sk-very-secret-1")
+            logging.getLogger("some.library").exception("job %s failed", "sk-very-secret-1")
         logging.getLogger("httpx").info("GET http://g/?key=sk-very-secret-1")
     (event,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert "sk-very-secret-1" not in json.dumps(event)
     assert event["event"] == f"job {MASK} failed"
     assert f"RuntimeError: refused: {MASK}" in event["exception"]
-    assert (event["logger"], event["level"], event["incident"]) == ("uvicorn.error", "error", "inc_1")
+    assert (event["logger"], event["level"], event["incident"]) == ("some.library", "error", "inc_1")
     assert "timestamp" in event
 
 
@@ -89,7 +89,7 @@ async def test_what_asyncio_tells_of_a_lost_task_is_masked(
 
 def test_on_a_terminal_libraries_log_short_lines_too(configured: None, capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(json_lines=False), (KEY,))
-    logging.getLogger("uvicorn.error").error("cannot bind sk-very-secret-1")
+    logging.getLogger("some.library").error("cannot bind sk-very-secret-1")
     (line,) = capsys.readouterr().err.splitlines()
     assert f"cannot bind {MASK}" in line
-    assert "uvicorn.error" in line
+    assert "some.library" in line
