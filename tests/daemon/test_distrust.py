@@ -165,6 +165,7 @@ async def _stays_held(one: Patient, why: str) -> None:
     assert (ready.status_code, ready.json()["why"]) == (503, why)
     await one.blind_rounds(14)
     assert not one.acting
+    assert abs(one.parts.clock.now() - datetime.now(UTC)) < SLACK, "a wrong time would be written down"
     assert one.effects() == []
     assert [notice["reason"] for notice in one.told("acting_stopped")] == [why]
     blind = [notice["subject"] for notice in one.told("seen_blind")]

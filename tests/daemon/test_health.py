@@ -21,8 +21,8 @@ def test_invariant_11_a_distrust_makes_one_gap_with_what_was_seen() -> None:
     assert health.distrust("store_unavailable")
     assert not health.distrust("ledger_unavailable"), "the first reason stands"
     assert (health.acting, health.why, health.since) == (False, "store_unavailable", start)
-    health.blind([call("a"), call("b")])
-    health.blind([call("b"), call("c")])
+    assert health.blind([call("a"), call("b")]) == [call("a"), call("b")]
+    assert health.blind([call("b"), call("c")]) == [call("c")], "told again while blind, it is no news"
     clock.advance(9)
     gap = health.gap()
     end = start + timedelta(seconds=9)

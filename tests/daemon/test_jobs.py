@@ -82,6 +82,17 @@ async def test_a_database_that_hangs_is_distrust(monkeypatch: pytest.MonkeyPatch
     assert health.why == "store_unavailable"
 
 
+async def test_a_turn_that_hangs_is_given_up_and_distrusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watchkeeper.daemon.jobs.TURN_S", 0.01)
+    jobs, health = jobs_of(True)
+
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    await jobs.run("job", hangs)
+    assert health.why == "turn_hangs"
+
+
 @pytest.mark.parametrize(
     ("error", "acting"),
     [

@@ -14,7 +14,7 @@ from watchkeeper.core.errors import ConfigError, ConflictError, LedgerError
 from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.merkle import Tree, leaf_hash
-from watchkeeper.ledger.sequencer import LEASE, LEASE_S, Sequencer
+from watchkeeper.ledger.sequencer import LEASE, LEASE_S, STEP, Sequencer
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_head, ledger_staged, ledger_tile
 from watchkeeper.store import leases
 from watchkeeper.store.engine import Store
@@ -109,16 +109,29 @@ async def test_two_sequencers_at_once_make_one_log(store: Store) -> None:
 
 
 async def test_invariant_11_time_that_goes_back_is_refused(store: Store) -> None:
-    clock = ManualClock()
+    clock, back = ManualClock(), STEP.total_seconds() + 0.001
     log = Log(store, clock)
     await log.grow(2)
     await log.append(draft())
-    clock.step_wall(-0.001)
+    clock.step_wall(-back)
     for _ in range(2):
         with pytest.raises(LedgerError, match="clock went back"):
             await log.sequencer.run_once()
     assert await log.reader.size() == 2
-    clock.step_wall(0.001)
+    clock.step_wall(back)
+    assert await log.sequencer.run_once() == 1
+    assert (await log.verify()).ok
+
+
+async def test_a_leap_second_is_waited_out_and_nothing_is_signed_in_the_past(store: Store) -> None:
+    clock = ManualClock()
+    log = Log(store, clock)
+    await log.grow(2)
+    await log.append(draft())
+    clock.step_wall(-1)
+    for _ in range(2):
+        assert await log.sequencer.run_once() == 0
+    clock.advance(1)
     assert await log.sequencer.run_once() == 1
     assert (await log.verify()).ok
 

@@ -124,8 +124,8 @@ class Adapter(Protocol):
         """Does it once, if every field still holds `before` and the deadline has not passed when it is sent.
 
         Must run inside `recorder.under(claim=..., may_send=...)`: between that last question and the send there may be
-        no other wait, whatever was read before. Raises AdapterError when surely nothing was done; a call that was
-        sent and whose result is not known is `UNKNOWN`, never an exception and never a failure.
+        no other wait than for the connection, whatever was read before. Raises AdapterError when surely nothing was
+        done; a call that was sent and whose result is not known is `UNKNOWN`, never an exception and never a failure.
         """
         ...
 

@@ -46,6 +46,10 @@ class Closing:
                 next_step=f"watchkeeper incidents close {incident} -m WHY, with a person's token",
             )
         found = await self.incidents.get(incident)
+        if found.status is Status.CLOSED:
+            raise ConflictError(
+                f"incident {incident} is closed already", next_step=f"watchkeeper ledger show {incident}"
+            )
         if found.status is not Status.ESCALATED:
             raise _not_now(
                 f"incident {incident} is {found.status}", "only what was handed over to people is closed by them"
@@ -77,6 +81,8 @@ async def hand_over(crew: Crew, incident: Incident) -> None:
     """An incident whose steps keep failing is a person's: recorded and told past the graph, which goes on trying."""
     held = [remedy for remedy in await crew.remedies.of_incident(incident.id) if remedy.status in HELD]
     commands = ["watchkeeper status", f"watchkeeper ledger show {incident.id}"]
+    if held:
+        commands.append(f"watchkeeper undo {incident.id}")
     notice = Notice(
         incident=incident.id,
         kind="escalation",

@@ -27,6 +27,7 @@ from watchkeeper.core.subjects import Subject
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.policies.approvals import Approvals
+from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
@@ -70,6 +71,7 @@ class Crew:
     versions: PolicyVersions
     epochs: Epochs
     approvals: Approvals
+    claims: Claims
     remedies: Remedies
     facts: Facts
     executor: Executor

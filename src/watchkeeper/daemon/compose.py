@@ -95,8 +95,13 @@ def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
     return tuple(found)
 
 
-def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
-    """Makes every part. Opens no connection yet, but reads runbooks and the signing key."""
+def compose(settings: Settings, home: Home, system: Clock) -> Parts:
+    """Makes every part. Opens no connection yet, but reads runbooks and the signing key.
+
+    All go by the time that is believed: what is at work when the system's clock jumps writes down no time of its own.
+    """
+    health = Health(system)
+    clock = health.wall
     store = Store(settings.database_url())
     holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
     ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
@@ -104,7 +109,6 @@ def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
     signer = _signer(settings, home)
     versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
-    health = Health(clock)
     bus: Bus = MemoryBus(clock)
     inbox = Inbox(store, clock, settings.inbox_capacity)
     signals = SignalState(settings.state, settings.topology(), price)
@@ -112,7 +116,7 @@ def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
     intake = Intake(inbox, bus, health, pump.apply_blind)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
     book = SourceBook(clock)
-    pollers = _gateways(settings, http, health.wall), _prometheus(settings, http, health.wall)
+    pollers = _gateways(settings, http, clock), _prometheus(settings, http, clock)
     sources = Sources(intake, book, signals, *pollers)
     recorder = CallRecorder(LedgerCallSink(store, ledger, evidence), Redactor(secrets_of(settings)), clock)
     adapters = _adapters(settings, recorder, clock)
@@ -131,6 +135,7 @@ def compose(settings: Settings, home: Home, clock: Clock) -> Parts:
         versions=versions,
         epochs=Epochs(store, ledger, clock),
         approvals=Approvals(store, ledger, clock),
+        claims=claims,
         remedies=Remedies(store, ledger),
         facts=Facts(store),
         executor=executor,

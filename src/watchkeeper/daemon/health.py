@@ -57,14 +57,17 @@ class Health:
         log.error("acting_stopped", why=code)
         return True
 
-    def blind(self, signals: Sequence[Signal]) -> None:
-        """Counts signals that were seen and not made durable."""
+    def blind(self, signals: Sequence[Signal]) -> list[Signal]:
+        """Counts signals that were seen and not made durable; returns those that were not seen in this time before."""
+        fresh = []
         for signal in signals:
             name = hash((signal.source, signal.id))
             if name not in self._known:
-                self._seen += 1
+                fresh.append(signal)
                 if len(self._known) < MAX_KNOWN:
                     self._known.add(name)
+        self._seen += len(fresh)
+        return fresh
 
     def gap(self) -> WatchGap:
         """The blind time up to now that is not on record yet."""

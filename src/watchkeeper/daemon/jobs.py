@@ -1,8 +1,8 @@
 """The periodic work: each job in a loop of its own, one turn at a time.
 
 The pauses are monotonic, so that a wall clock that is set back does not put the watch to sleep. A turn that fails
-because the database or the ledger cannot be trusted stops all acting; any other failure is logged; either way the job
-runs again at its next turn. A job has no time limit of its own: what it calls has.
+because the database or the ledger cannot be trusted, or that hangs, stops all acting; any other failure is logged;
+either way the job runs again at its next turn.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 STOP_S = 10.0
 ASK_S = 10.0
 """How long to wait for the answer who leads: a database that hangs must not keep us from watching."""
+TURN_S = 120.0
+"""A turn that lasts longer hangs: it is given up, and whatever it hangs on is not trusted."""
 Job = Callable[[], Awaitable[object]]
 
 
@@ -73,8 +75,12 @@ class Jobs:
     async def run(self, name: str, job: Job, duty: Duty = Duty.ALWAYS) -> None:
         """One turn, if it is ours now. Raises nothing."""
         try:
-            if await self._is_ours(duty):
-                await job()
+            async with asyncio.timeout(TURN_S):
+                if await self._is_ours(duty):
+                    await job()
+        except TimeoutError:
+            self._health.distrust("turn_hangs")
+            log.error("job_hangs", job=name, limit_s=TURN_S)
         except (StoreError, LedgerError) as error:
             news = self._health.distrust(error.code)
             (log.warning if news else log.debug)("job_unavailable", job=name, what=error.what)

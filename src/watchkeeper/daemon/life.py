@@ -126,7 +126,8 @@ class Daemon:
         parts = self._parts
         with contextlib.suppress(UnavailableError):  # stopping because the database is gone is no reason to fail
             await parts.pump.save()
-            await parts.sequencer.run_once()
+            if parts.health.acting:
+                await parts.sequencer.run_once()
             await parts.leader.resign()
         await parts.crew.adapters.close()
         await parts.http.aclose()

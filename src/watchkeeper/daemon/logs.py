@@ -34,7 +34,7 @@ def configure(settings: LogSettings, secrets: Iterable[SecretStr]) -> None:
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
     _take_in_libraries(shared, renderer)
 

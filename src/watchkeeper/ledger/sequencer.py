@@ -36,6 +36,8 @@ from watchkeeper.store.leases import Lease
 LEASE = "ledger-sequencer"
 LEASE_S = 15.0
 MAX_BATCH = 5000
+STEP = timedelta(seconds=2)
+"""A leap second or NTP's last step back is waited out; nothing is signed with a time before the last."""
 
 
 class Sequencer:
@@ -94,13 +96,15 @@ class Sequencer:
     async def _extend(self, tx: AsyncConnection, held: Lease) -> tuple[Checkpoint | None, int]:
         tree, last_time = await self._head(tx, held)
         now = self._clock.now()
-        if last_time is not None and now < last_time:
+        if last_time is not None and now < last_time - STEP:
             raise LedgerError(
                 "the wall clock went back behind the last checkpoint; nothing is signed",
                 cause="the system clock was set back, or it ran ahead before",
                 next_step="correct the clock (chronyc tracking): the ledger goes on once it has passed that time again",
             )
         last = await self._last_checkpoint(tx, tree)
+        if last_time is not None and now < last_time:
+            return last, 0
         rows = await self._take(tx)
         if not rows:
             return last, 0

@@ -34,7 +34,7 @@ class Trusted(Protocol):
     def why(self) -> str: ...
     def now(self) -> datetime: ...
     def distrust(self, code: str) -> bool: ...
-    def blind(self, signals: Sequence[Signal]) -> None: ...
+    def blind(self, signals: Sequence[Signal]) -> Sequence[Signal]: ...
 
 
 class Intake:
@@ -69,8 +69,7 @@ class Intake:
 
     def _see_blind(self, source: str, signals: Sequence[Signal]) -> None:
         log.warning("signals_seen_blind", source=source, signals=len(signals))
-        self._health.blind(signals)
-        self._blind(signals, self._health.now())
+        self._blind(self._health.blind(signals), self._health.now())
 
     async def ring(self, offset: int) -> None:
         """Tells the readers that the inbox has grown so far."""

@@ -104,13 +104,14 @@ class Store:
     def _engines(self) -> tuple[AsyncEngine, AsyncEngine]:
         if not self.is_sqlite:
             options = f"-c idle_in_transaction_session_timeout={IDLE_MS} -c lock_timeout=10000"
-            arguments = {"options": options, "connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
+            keepalives = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
+            limits = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
             engine = create_async_engine(
                 self.url,
                 pool_size=10,
                 max_overflow=10,
                 pool_pre_ping=True,
-                connect_args=arguments,
+                connect_args={"options": options} | limits | keepalives,
             )
             return engine, engine
         writer = create_async_engine(self.url, pool_size=1, max_overflow=0, connect_args={"timeout": 5})

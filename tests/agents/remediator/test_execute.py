@@ -29,6 +29,7 @@ from watchkeeper.bus.memory import MemoryBus
 from watchkeeper.core.claims import MAX_CLAIM_S, EffectPhase
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType
+from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.evidence import EvidenceRef
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
@@ -107,7 +108,9 @@ class Scene:
         async def get(*_: object) -> object:
             return SimpleNamespace(status=status)
 
-        async def plan(*_: object) -> Plan:
+        async def plan(incident: object, plan: object) -> Plan:
+            if plan != self.plan.id:
+                raise NotFoundError("of a gateway that is no longer configured")
             return self.plan
 
         async def decision(*_: object) -> object:
@@ -258,6 +261,14 @@ async def test_invariant_4_a_claim_that_a_crash_left_behind_is_taken_over_with_a
     assert outcome.effect is Effect.SUCCEEDED
     assert (scene.clock.now() - began).total_seconds() >= MAX_CLAIM_S
     assert scene.writes() == 1
+
+
+async def test_an_open_effect_that_cannot_be_looked_at_does_not_hold_up_the_others(scene: Scene) -> None:
+    gone = a_plan("pln_gone", "inc_gone", [a_change("k-gone")])
+    await scene.authority.taken(gone)
+    await scene.authority.taken(scene.plan)
+    scene.clock.advance(30)
+    assert await scene.reconciler().run_once() == 1
 
 
 async def test_an_undo_that_finds_somebody_elses_value_touches_nothing(scene: Scene) -> None:

@@ -32,7 +32,9 @@ async def escalate(watch: Watcher, state: WatchState) -> WatchState:
             half_done=tuple(remedy.id for remedy in held),
         )
         await watch.append(tx, EntryType.ESCALATION, data)
-        await watch.crew.outbox.put(tx, _notice(incident, noted, held, proposed))
+        unsettled = await watch.crew.claims.unsettled(tx, watch.incident)
+        notice = _notice(incident, noted, held, proposed, may_be_closed=not held and not unsettled)
+        await watch.crew.outbox.put(tx, notice)
         await watch.status(tx, Status.ESCALATED)
 
     order = state.get("order", "")
@@ -41,11 +43,16 @@ async def escalate(watch: Watcher, state: WatchState) -> WatchState:
     return {"next": "watch", "reason": reason, "order": ""}
 
 
-def _notice(incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed: Proposed | None) -> Notice:
+def _notice(
+    incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed: Proposed | None, *, may_be_closed: bool
+) -> Notice:
     plan = None if proposed is None else proposed.plan
     obstacles = () if proposed is None else proposed.obstacles
     commands = [f"watchkeeper ledger show {incident.id}"]
-    commands.append(f"watchkeeper undo {incident.id}" if held else f"watchkeeper incidents close {incident.id} -m WHY")
+    if held:
+        commands.append(f"watchkeeper undo {incident.id}")
+    if may_be_closed:
+        commands.append(f"watchkeeper incidents close {incident.id} -m WHY")
     return Notice(
         incident=incident.id,
         kind="escalation",
@@ -63,14 +70,19 @@ def _notice(incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed
 
 
 async def watch_on(watch: Watcher, state: WatchState) -> WatchState:
-    """A person has it. It closes by itself only when the trouble is gone and nothing of ours is in force; what is
-    still in force at the end of its time is put back."""
+    """A person has it. It closes by itself only when the trouble is gone, nothing of ours is in force and no effect
+    may still turn out to be; what is still in force at the end of its time is put back."""
     held = await watch.held()
-    if not held and await watch.crew.all_gone(watch.incident):
+    if not held and not await _unsettled(watch) and await watch.crew.all_gone(watch.incident):
         return {"next": "close", "reason": state.get("reason", "cleared")}
     if any(remedy.expires <= watch.crew.now() for remedy in held):
         return {**watch.wait(watch.crew.timing.recheck_s, "undo"), "reason": "remedy_expired"}
     return watch.wait(watch.crew.timing.recheck_s, "watch")
+
+
+async def _unsettled(watch: Watcher) -> bool:
+    async with watch.crew.store.read() as tx:
+        return await watch.crew.claims.unsettled(tx, watch.incident)
 
 
 async def close(watch: Watcher, state: WatchState) -> WatchState:

@@ -13,6 +13,7 @@ from watchkeeper.agents.remediator.execute import Executor
 from watchkeeper.agents.remedies import HELD, give_back, put_in_force, remedy_ttl_s
 from watchkeeper.core.claims import Claim, EffectPhase
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.errors import UnavailableError, WatchkeeperError
 from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan
 from watchkeeper.policies.claims import Claims
@@ -40,14 +41,18 @@ class Reconciler:
         """Looks at every open claim of incidents that wait for a person; returns how many were settled."""
         settled = 0
         for claim in await self._claims.open_claims():
-            incident = await self._incidents.get(claim.incident)
-            if incident.status not in IDLE:
-                continue
-            settled += await self._look(claim)
+            try:
+                settled += await self._look(claim)
+            except UnavailableError:
+                raise
+            except WatchkeeperError as error:  # one that cannot be settled must not hold up the others
+                log.warning("open_effect_not_observed", key=claim.key, code=error.code, what=error.what)
         return settled
 
     async def _look(self, claim: Claim) -> bool:
-        """Settles one claim together with what follows from it."""
+        """Settles one claim together with what follows from it, unless its incident is being driven."""
+        if (await self._incidents.get(claim.incident)).status not in IDLE:
+            return False
         plan = await self._incidents.plan(claim.incident, claim.plan)
         record = await self._incidents.decision(claim.incident, claim.decision)
         if plan is None or record is None:
