@@ -120,7 +120,7 @@ def judge(watch: Watch, route: str, kills: int) -> Crashed:
     assert set(counts.values()) <= {1}, f"an effect was done twice: {counts}"
     assert len(counts) == EFFECTS[route], counts
     assert {name: watch.weights()[name] for name in BEFORE} == BEFORE
-    assert settled(watch) == dict.fromkeys(counts, "succeeded")
+    watch.until(lambda: settled(watch) == dict.fromkeys(counts, "succeeded"), what="settled effects in the log")
     verified = watch.post("/v1/ledger/verify", {})
     assert verified["ok"], verified
     replayed = watch.post("/v1/ledger/replay")

@@ -16,7 +16,7 @@ from watchkeeper.core.model import Contract
 
 SPIKE_PROMPT_FACTOR = 10
 SPIKE_RATE_FACTOR = 3.0
-RUNAWAY_PAUSE_S = 0.25
+RUNAWAY_PAUSE_S = 0.1
 
 
 class CallerFault(StrEnum):
