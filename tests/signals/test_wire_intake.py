@@ -87,7 +87,7 @@ async def test_invariant_11_while_nothing_is_trusted_nothing_is_taken_and_each_s
             await intake.accept("test", [call("a"), call("b")])
     with pytest.raises(InputError):
         await intake.accept("test", [call("nul\x00")])
-    assert seen == 2 * [call("a"), call("b")]
+    assert seen == [call("a"), call("b")]
     assert health.gap().signals_seen == 2
     assert await box.after(0, 9) == []
     await bus.close()
