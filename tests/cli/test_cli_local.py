@@ -159,7 +159,7 @@ def test_runbook_lint_ends_with_2_on_an_error_and_names_the_line(cli: Cli, tmp_p
         ),
         ("intent: throttle", "intent: restart", "no adapter can restart a key"),
         ("op: <=", "op: '>='", "(sli_other_way)"),
-        ("times: 1.3", "times: 1.1", "(tighter_than_the_limit)"),
+        ("times: 1.5", "times: 1.1", "(tighter_than_the_limit)"),
     ],
 )
 def test_runbook_lint_knows_what_the_adapters_can_do(cli: Cli, tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -45,7 +45,7 @@ def test_a_runbook_is_read_back_from_its_canonical_body_and_named_by_it(name: st
 
 
 def test_another_number_is_another_runbook() -> None:
-    (one,), (other,) = parse(shipped(NAMES[2]), "a"), parse(changed("times: 1.3", "times: 1.4"), "a")
+    (one,), (other,) = parse(shipped(NAMES[2]), "a"), parse(changed("times: 1.5", "times: 1.4"), "a")
     assert one.runbook.ref != other.runbook.ref
     (same,) = parse("# a comment\n" + changed("hold: 10m", "hold: 600s"), "a")
     assert same.runbook.ref == one.runbook.ref
@@ -88,15 +88,15 @@ def test_what_does_not_read_is_told_with_its_place(tmp_path: Path, old: str, new
         ("select: cause}", "select: standby}", "standby_of_what", "select"),
         ("intent: throttle", "intent: reclaim_space", "irreversible", "reclaim"),
         ("from: baseline.calls_per_min, times: 1.2", "from: cause.weight, times: 1.2", "source_does_not_fit", "rpm"),
-        ("times: 1.3, min: 2, round: up}", "times: 1.3, optional: true}", "threshold_needed", "times: 1.3"),
+        ("times: 1.5, min: 2, round: up}", "times: 1.5, optional: true}", "threshold_needed", "threshold:"),
         ("subject: target\n      op", "subject: model_group\n      op", "no_model_group", "model_group"),
         ('op: "<="', 'op: ">="', "sli_other_way", "op:"),
         ('others\n        op: ">="', 'others\n        op:  "<="', "asks_for_harm", 'op:  "<="'),
         ("measure: served_per_min", "measure: success_ratio", "asks_for_harm", 'op: "<="'),
-        ("times: 1.3, min: 2", "times: 1.1, min: 2", "tighter_than_the_limit", "threshold:"),
-        ("times: 1.3, min: 2", "times: 1.3", "tighter_than_the_limit", "threshold:"),
+        ("times: 1.5, min: 2", "times: 1.1, min: 2", "tighter_than_the_limit", "threshold:"),
+        ("times: 1.5, min: 2", "times: 1.5", "tighter_than_the_limit", "threshold:"),
         (
-            "from: baseline.calls_per_min, times: 1.3",
+            "from: baseline.calls_per_min, times: 1.5",
             "from: baseline.served_per_min",
             "tighter_than_the_limit",
             "thres",

@@ -110,7 +110,7 @@ def test_throttle_holds_the_key_near_its_baseline(catalog: Catalog) -> None:
     assert proposal.actions[0].target.labels == (("team", "research"),)
     sli = proposal.verification.sli
     assert (sli.measure, sli.subject, sli.op) == (Measure.SERVED_PER_MIN, KEY, Comparison.AT_MOST)
-    assert sli.threshold == 132
+    assert sli.threshold == 152
     assert proposal.breach == sli
     (guard,) = proposal.verification.guards
     assert (guard.measure, guard.over, guard.threshold) == (Measure.SUCCESS_RATIO, SubjectSet.OTHERS, 0.95)
