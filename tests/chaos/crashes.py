@@ -6,7 +6,6 @@ A route is how the incident goes: `recovers` (acts alone, provider comes back), 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,27 +14,20 @@ from typing import Any
 
 import httpx
 
+from tests.testbed.grants import grant, policy
 from tests.testbed.watch import Nursery, Watch, open_watch
 
 BEFORE = {"dep-a": 1.0, "dep-b": 0.0}
-ASK = {
-    "apiVersion": "watchkeeper.dev/v1",
-    "kind": "Grant",
-    "metadata": {"name": "ask-first"},
-    "spec": {
-        "match": {
-            "environments": ["demo"],
-            "services": ["chat"],
-            "agents": ["remediator/litellm"],
-            "runbooks": ["fail-over-provider"],
-            "intents": ["shift_traffic"],
-            "targetKinds": ["deployment"],
-        },
-        "autonomy": "propose",
-        "approvals": [{"roles": ["approver", "operator", "admin"], "ttl": "15m"}],
-        "caps": {"ttl": "1h"},
-    },
-}
+ASK = policy(
+    grant(
+        "fail-over-provider",
+        ["shift_traffic"],
+        ["deployment"],
+        environment="demo",
+        approvers=["approver", "operator", "admin"],
+        ttl="1h",
+    )
+)
 ENDS = {
     "recovers": {"recovered"},
     "approved": {"recovered"},
@@ -62,7 +54,7 @@ def opened(nursery: Nursery, directory: Path, route: str, seed: int = 1) -> Iter
     if route in ("approved", "rejected"):
         policies = directory / "policies"
         policies.mkdir(parents=True)
-        (policies / "ask.yaml").write_text(json.dumps(ASK))
+        (policies / "ask.yaml").write_text(ASK)
         changed["policy"] = {"dir": str(policies)}
     with open_watch(nursery, directory, seed=seed, **changed) as watch:
         yield watch

@@ -6,7 +6,6 @@ does has its effect, and nothing but the manual clock makes time pass. It does n
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.testbed.grants import grant, policy
 from tests.testbed.labs import MASTER_KEY, LabGateway, open_gateway
 from tests.testbed.traffic import START, Caller, Traffic
 from watchkeeper.agents import graph
@@ -26,7 +26,7 @@ from watchkeeper.agents.steps import Steps
 from watchkeeper.agents.watcher import Watcher
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
-from watchkeeper.daemon.compose import Parts, compose, detectors
+from watchkeeper.daemon.compose import Parts, compose, sentry
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.lab.gateway.rows import key_hash
@@ -40,26 +40,12 @@ RUNBOOKS = {
     "throttle-runaway-caller": ("throttle", "key"),
     "fail-over-provider": ("shift_traffic", "deployment"),
 }
-
-
-def grant(runbook: str, intent: str, kind: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "watchkeeper.dev/v1",
-        "kind": "Grant",
-        "metadata": {"name": f"{intent.replace('_', '-')}-alone"},
-        "spec": {
-            "match": {
-                "environments": ["sim"],
-                "services": ["*"],
-                "agents": ["remediator/litellm"],
-                "runbooks": [runbook],
-                "intents": [intent],
-                "targetKinds": [kind],
-            },
-            "autonomy": "bounded",
-            "caps": {"ttl": "1h"},
-        },
-    }
+GRANTS = policy(
+    *(
+        grant(book, [intent], [kind], environment="sim", service="*", ttl="1h")
+        for book, (intent, kind) in RUNBOOKS.items()
+    )
+)
 
 
 @dataclass
@@ -157,25 +143,14 @@ def _wired(sim: Simulation, saver: Any) -> Simulation:
         raise AssertionError(f"{incident.id} is stuck: {what}")
 
     sim.runner = Runner(parts.store, crew.incidents, parts.clock, graph_for, parts.holder, stuck, parts.health.distrust)
-    sim.sentry = Sentry(
-        parts.store,
-        parts.ledger,
-        crew.signals,
-        detectors(parts.settings),
-        crew.incidents,
-        crew.remedies,
-        crew.outbox,
-        parts.clock,
-        lambda _: None,
-    )
+    sim.sentry = sentry(parts, lambda _: None)
     return sim
 
 
 def _settings(directory: Path, lab: LabGateway, traffic: Traffic) -> Settings:
     granted = directory / "policies"
     granted.mkdir()
-    for runbook, (intent, kind) in RUNBOOKS.items():
-        (granted / f"{intent}.yaml").write_text(json.dumps(grant(runbook, intent, kind)))
+    (granted / "grants.yaml").write_text(GRANTS)
     return Settings.model_validate(
         {
             "data_dir": directory / "data",

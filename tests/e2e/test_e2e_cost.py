@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 from tests.testbed import rig, worlds
+from tests.testbed.grants import grant, policy
 from tests.testbed.polling import eventually
 from tests.testbed.scene import scene
 
@@ -18,22 +19,11 @@ from watchkeeper.lab.plan import CallerFault
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(420), pytest.mark.usefixtures("litellm_installation")]
 
 STEP_S, MIN_HISTORY = 3.0, 5
-POLICY = """
-apiVersion: watchkeeper.dev/v1
-kind: Grant
-metadata: {name: e2e-cap}
-spec:
-  match:
-    environments: [bench]
-    services: [chat]
-    agents: [remediator/litellm]
-    runbooks: [cap-token-spend]
-    intents: [throttle, set_budget]
-    targetKinds: [key]
-  autonomy: propose
-  approvals:
-    - {roles: [approver, operator], ttl: 10m}
-"""
+POLICY = policy(
+    grant(
+        "cap-token-spend", ["throttle", "set_budget"], ["key"], environment="bench", approvers=["approver", "operator"]
+    )
+)
 PACE: JsonValue = {"window_s": 60, "horizons_s": [66], "hold_s": 5, "release_steps": [0.5, 1], "watch_s": 3}
 SIGHT: rig.Sight = {
     "state": {"bucket_s": 1, "step_s": STEP_S, "lateness_s": 20, "horizon_s": 120, "history_s": 600},

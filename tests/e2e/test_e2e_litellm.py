@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 from tests.testbed import rig, worlds
+from tests.testbed.grants import grant, policy
 from tests.testbed.polling import eventually
 from tests.testbed.scene import Scene, scene
 from tests.testbed.upstream import Mode
@@ -19,35 +20,10 @@ from watchkeeper.lab.plan import CallerFault
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(420), pytest.mark.usefixtures("litellm_installation")]
 
-POLICY = """
-apiVersion: watchkeeper.dev/v1
-kind: Grant
-metadata: {name: e2e-throttle}
-spec:
-  match:
-    environments: [bench]
-    services: [chat]
-    agents: [remediator/litellm]
-    runbooks: [throttle-runaway-caller]
-    intents: [throttle]
-    targetKinds: [key]
-  autonomy: propose
-  approvals:
-    - {roles: [approver, operator], ttl: 10m}
----
-apiVersion: watchkeeper.dev/v1
-kind: Grant
-metadata: {name: e2e-fail-over}
-spec:
-  match:
-    environments: [bench]
-    services: [chat]
-    agents: [remediator/litellm]
-    runbooks: [fail-over-provider]
-    intents: [shift_traffic]
-    targetKinds: [deployment]
-  autonomy: bounded
-"""
+POLICY = policy(
+    grant("throttle-runaway-caller", ["throttle"], ["key"], environment="bench", approvers=["approver", "operator"]),
+    grant("fail-over-provider", ["shift_traffic"], ["deployment"], environment="bench"),
+)
 
 
 LONG_STEP_S, HALF_PACE = 5.0, 0.5

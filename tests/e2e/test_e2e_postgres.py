@@ -8,6 +8,7 @@ import pytest
 from pydantic import JsonValue
 from sqlalchemy import text
 from tests.testbed import rig, worlds
+from tests.testbed.grants import grant, policy
 from tests.testbed.polling import eventually
 from tests.testbed.scene import scene
 
@@ -15,20 +16,7 @@ from watchkeeper.store.engine import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 
-POLICY = """
-apiVersion: watchkeeper.dev/v1
-kind: Grant
-metadata: {name: e2e-fail-over}
-spec:
-  match:
-    environments: [bench]
-    services: [chat]
-    agents: [remediator/litellm]
-    runbooks: [fail-over-provider]
-    intents: [shift_traffic]
-    targetKinds: [deployment]
-  autonomy: bounded
-"""
+POLICY = policy(grant("fail-over-provider", ["shift_traffic"], ["deployment"], environment="bench"))
 
 
 async def test_e2e_an_outage_is_handled_on_postgresql(tmp_path: Path, pg_url: str) -> None:

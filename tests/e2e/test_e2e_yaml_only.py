@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 from tests.testbed import rig, worlds
+from tests.testbed.grants import grant, policy
 from tests.testbed.polling import eventually
 from tests.testbed.receiver import Receiver
 from tests.testbed.scene import Scene, scene
@@ -19,20 +20,9 @@ from tests.testbed.upstream import Mode
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300), pytest.mark.usefixtures("litellm_installation")]
 
-POLICY = """
-apiVersion: watchkeeper.dev/v1
-kind: Grant
-metadata: {name: e2e-fail-over}
-spec:
-  match:
-    environments: [bench]
-    services: [chat]
-    agents: [remediator/litellm]
-    runbooks: [fail-over-provider]
-    intents: [shift_traffic, set_fallback]
-    targetKinds: [deployment, model_group]
-  autonomy: bounded
-"""
+POLICY = policy(
+    grant("fail-over-provider", ["shift_traffic", "set_fallback"], ["deployment", "model_group"], environment="bench")
+)
 """Policy would let it act alone: what holds it back is the gateway."""
 
 

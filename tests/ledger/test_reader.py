@@ -36,7 +36,6 @@ async def test_entries_are_found_by_range_id_and_tail(store: Store) -> None:
     ids = await log.append(*(draft(n + 1) for n in range(6)))
     assert await log.reader.pending() == 6
     assert await log.reader.by_id(ids[0]) is None, "it has no index yet"
-    assert not await log.reader.covered(ids[0])
     await log.sequencer.run_once()
     found = await log.reader.entries(2, 4)
     assert [(e.index, e.envelope.id) for e in found] == [(2, ids[2]), (3, ids[3])]
@@ -45,7 +44,6 @@ async def test_entries_are_found_by_range_id_and_tail(store: Store) -> None:
     one = await log.reader.by_id(ids[5])
     assert one is not None
     assert one.leaf == leaf_hash(one.envelope.to_bytes()).hex()
-    assert await log.reader.covered(ids[5])
     assert await log.reader.by_id("ent_none") is None
 
 

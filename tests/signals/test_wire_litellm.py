@@ -92,7 +92,7 @@ def calls(polled: Polled) -> list[str]:
     return [signal.id for signal in polled.signals if isinstance(signal, Call)]
 
 
-async def test_a_poll_tells_calls_states_links_and_aliases() -> None:
+async def test_a_poll_tells_calls_states_and_links() -> None:
     gateway = Gateway()
     gateway.rows = [
         served("ok"),
@@ -111,7 +111,6 @@ async def test_a_poll_tells_calls_states_links_and_aliases() -> None:
         (f"key:{KEY}", "team:t1"),
     }
     assert {edge.known_from for edge in polled.edges} == {EdgeSource.INVENTORY}
-    assert polled.aliases == {KEY: "q1"}
     assert "a person" not in repr(polled)
 
 

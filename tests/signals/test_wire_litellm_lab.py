@@ -101,6 +101,5 @@ async def test_the_state_of_deployments_and_links_reach_the_signal_state(
     group = Subject(kind=SubjectKind.MODEL, id="chat-main")
     below = {edge.target.id for edge in state.around(group) if edge.source == group}
     assert below == {"dep-a", "dep-b"}
-    assert polled.aliases[key_hash(key)] == "caller"
     tally = state.tally(Subject(kind=SubjectKind.DEPLOYMENT, id="dep-a"), now - timedelta(minutes=1), now)
     assert tally.error(ErrorClass.SERVER) == 1

@@ -164,82 +164,95 @@ async def export_once(directory: Path, fill: Callable[[Log], Coroutine[Any, Any,
             await store.close()
 
 
+KEY = Subject(kind=SubjectKind.KEY, id="9f86d081884c7d65")
+USAGE = Usage(input=120, output=34, cached=20, reasoning=7)
+
+
+def _sample() -> Sample:
+    return Sample(
+        id="smp-1",
+        source="prometheus:main",
+        at=T0,
+        name="litellm_requests_total",
+        subject=KEY,
+        value=12.5,
+        unit="1",
+        temporality=Temporality.CUMULATIVE,
+        labels=labels(team="assistants"),
+    )
+
+
+def _event() -> Event:
+    return Event(
+        id="evt-1",
+        source="alertmanager",
+        at=T0,
+        kind=EventKind.ALERT,
+        name="SpendTooHigh",
+        subject=KEY,
+        active=False,
+        labels=labels(severity="page"),
+    )
+
+
+def _span() -> Span:
+    return Span(
+        id="0af7651916cd43dd/b7ad6b7169203331",
+        source="otlp",
+        at=T0,
+        trace_id="0af7651916cd43dd",
+        span_id="b7ad6b7169203331",
+        parent_id="00f067aa0ba902b7",
+        started=T0 - timedelta(seconds=1.5),
+        op=SpanOp.MODEL,
+        run_id="run-1",
+        service="chat",
+        environment="prod",
+        agent="planner",
+        key=KEY.id,
+        provider="openai",
+        model="gpt-x-2026",
+        requested_model="gpt-x",
+        deployment="dep-1",
+        call_id="chatcmpl-1",
+        usage=USAGE,
+        cost_usd=0.0125,
+        tool="lookup",
+        tool_call_digest="sha256:00",
+        finish_reason="stop",
+        error=ErrorClass.RATE_LIMITED,
+        http_status=429,
+        sampling_rate=0.25,
+    )
+
+
+def _call() -> Call:
+    return Call(
+        id="req-1",
+        source="gateway:main",
+        at=T0,
+        started=T0 - timedelta(seconds=1.5),
+        call_id="chatcmpl-2",
+        gateway="main",
+        key=KEY.id,
+        team="assistants",
+        service="chat",
+        environment="prod",
+        agent="planner",
+        model_group="gpt-x",
+        model="gpt-x-2026",
+        deployment="dep-1",
+        provider="openai",
+        usage=USAGE,
+        cost_usd=0.0125,
+        error=ErrorClass.SERVER,
+        http_status=503,
+    )
+
+
 def one_signal_of_each() -> tuple[Signal, ...]:
     """Of one model call and what is around it, with every field filled."""
-    key = Subject(kind=SubjectKind.KEY, id="9f86d081884c7d65")
-    usage = Usage(input=120, output=34, cached=20, reasoning=7)
-    return (
-        Sample(
-            id="smp-1",
-            source="prometheus:main",
-            at=T0,
-            name="litellm_requests_total",
-            subject=key,
-            value=12.5,
-            unit="1",
-            temporality=Temporality.CUMULATIVE,
-            labels=labels(team="assistants"),
-        ),
-        Event(
-            id="evt-1",
-            source="alertmanager",
-            at=T0,
-            kind=EventKind.ALERT,
-            name="SpendTooHigh",
-            subject=key,
-            active=False,
-            labels=labels(severity="page"),
-        ),
-        Span(
-            id="0af7651916cd43dd/b7ad6b7169203331",
-            source="otlp",
-            at=T0,
-            trace_id="0af7651916cd43dd",
-            span_id="b7ad6b7169203331",
-            parent_id="00f067aa0ba902b7",
-            started=T0 - timedelta(seconds=1.5),
-            op=SpanOp.MODEL,
-            run_id="run-1",
-            service="chat",
-            environment="prod",
-            agent="planner",
-            key=key.id,
-            provider="openai",
-            model="gpt-x-2026",
-            requested_model="gpt-x",
-            deployment="dep-1",
-            call_id="chatcmpl-1",
-            usage=usage,
-            cost_usd=0.0125,
-            tool="lookup",
-            tool_call_digest="sha256:00",
-            finish_reason="stop",
-            error=ErrorClass.RATE_LIMITED,
-            http_status=429,
-            sampling_rate=0.25,
-        ),
-        Call(
-            id="req-1",
-            source="gateway:main",
-            at=T0,
-            started=T0 - timedelta(seconds=1.5),
-            call_id="chatcmpl-2",
-            gateway="main",
-            key=key.id,
-            team="assistants",
-            service="chat",
-            environment="prod",
-            agent="planner",
-            model_group="gpt-x",
-            model="gpt-x-2026",
-            deployment="dep-1",
-            provider="openai",
-            usage=usage,
-            cost_usd=0.0125,
-            error=ErrorClass.SERVER,
-            http_status=503,
-        ),
-    )
+    return (_sample(), _event(), _span(), _call())
 
 
 def signal_file(signal: Signal) -> Path:

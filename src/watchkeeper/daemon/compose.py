@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets as random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -22,10 +23,12 @@ from watchkeeper.agents.remediator.execute import Executor
 from watchkeeper.agents.remediator.plan import Planner
 from watchkeeper.agents.remediator.reconcile import Reconciler
 from watchkeeper.agents.remediator.world import GatewayFacts, World
+from watchkeeper.agents.sentry import Sentry
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.bus.contract import Bus
 from watchkeeper.bus.memory import MemoryBus
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.ids import IncidentId
 from watchkeeper.daemon.health import Health
 from watchkeeper.daemon.home import KEY_FILE, Home
 from watchkeeper.daemon.leader import Leader
@@ -95,68 +98,51 @@ def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class _Ground:
+    """What every part stands on."""
+
+    settings: Settings
+    health: Health
+    clock: Clock
+    store: Store
+    holder: str
+    ledger: Ledger
+    evidence: Evidence
+    versions: PolicyVersions
+    claims: Claims
+    http: httpx.AsyncClient
+
+
 def compose(settings: Settings, home: Home, system: Clock) -> Parts:
     """Makes every part. Opens no connection yet, but reads runbooks and the signing key.
 
     All go by the time that is believed: what is at work when the system's clock jumps writes down no time of its own.
     """
-    health = Health(system)
-    clock = health.wall
-    store = Store(settings.database_url())
-    holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
-    ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
-    evidence = Evidence(store, Redactor((*secrets_of(settings), home.local_token())), clock)
+    ground = _ground(settings, home, system)
+    clock, store, health, holder = ground.clock, ground.store, ground.health, ground.holder
     signer = _signer(settings, home)
-    versions = PolicyVersions(store, ledger, clock, evidence)
-    claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     bus: Bus = MemoryBus(clock)
     inbox = Inbox(store, clock, settings.inbox_capacity)
     signals = SignalState(settings.state, settings.topology(), price)
     pump = Pump(store, inbox, bus, signals, clock)
     intake = Intake(inbox, bus, health, pump.apply_blind)
-    http = httpx.AsyncClient(timeout=15, follow_redirects=False)
     book = SourceBook(clock)
-    pollers = _gateways(settings, http, clock), _prometheus(settings, http, clock)
-    sources = Sources(intake, book, signals, *pollers)
-    recorder = CallRecorder(LedgerCallSink(store, ledger, evidence), Redactor(secrets_of(settings)), clock)
-    adapters = _adapters(settings, recorder, clock)
-    incidents = Incidents(store, ledger, evidence, clock)
-    executor = Executor(claims, adapters, clock, health, intake)
-    crew = Crew(
-        store=store,
-        clock=clock,
-        ledger=ledger,
-        evidence=evidence,
-        incidents=incidents,
-        outbox=Outbox(store, clock, tuple(WebhookSink(sink, http) for sink in settings.notify)),
-        signals=signals,
-        detectors=settings.detectors,
-        planner=_planner(settings, signals, adapters, clock),
-        versions=versions,
-        epochs=Epochs(store, ledger, clock),
-        approvals=Approvals(store, ledger, clock),
-        claims=claims,
-        remedies=Remedies(store, ledger),
-        facts=Facts(store),
-        executor=executor,
-        adapters=adapters,
-        holder=holder,
-        protected=settings.is_protected,
-        timing=settings.timing,
-    )
+    pollers = _gateways(settings, ground.http, clock), _prometheus(settings, ground.http, clock)
+    crew = _crew(ground, signals, intake)
     return Parts(
         settings=settings,
         home=home,
         clock=clock,
         holder=holder,
         store=store,
-        ledger=ledger,
-        evidence=evidence,
+        ledger=ground.ledger,
+        evidence=ground.evidence,
         signer=signer,
         sequencer=Sequencer(store, clock, signer, settings.ledger.origin, holder=holder),
         log=LogReader(store),
         tokens=Tokens(store, clock),
-        versions=versions,
+        versions=ground.versions,
         health=health,
         leader=Leader(store, clock, holder),
         bus=bus,
@@ -164,16 +150,69 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         intake=intake,
         pump=pump,
         book=book,
-        sources=sources,
-        claims=claims,
+        sources=Sources(intake, book, signals, *pollers),
+        claims=ground.claims,
         crew=crew,
-        reconciler=Reconciler(claims, incidents, crew.remedies, executor, clock, holder),
-        http=http,
+        reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
+        http=ground.http,
     )
 
 
-def detectors(settings: Settings) -> Detectors:
-    return Detectors(settings.detectors)
+def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
+    health = Health(system)
+    clock = health.wall
+    store = Store(settings.database_url())
+    holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
+    ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
+    evidence = Evidence(store, Redactor((*secrets_of(settings), home.local_token())), clock)
+    versions = PolicyVersions(store, ledger, clock, evidence)
+    claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
+    http = httpx.AsyncClient(timeout=15, follow_redirects=False)
+    return _Ground(settings, health, clock, store, holder, ledger, evidence, versions, claims, http)
+
+
+def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
+    settings, clock, store, ledger = ground.settings, ground.clock, ground.store, ground.ledger
+    recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), Redactor(secrets_of(settings)), clock)
+    adapters = _adapters(settings, recorder, clock)
+    return Crew(
+        store=store,
+        clock=clock,
+        ledger=ledger,
+        evidence=ground.evidence,
+        incidents=Incidents(store, ledger, ground.evidence, clock),
+        outbox=Outbox(store, clock, tuple(WebhookSink(sink, ground.http) for sink in settings.notify)),
+        signals=signals,
+        detectors=settings.detectors,
+        planner=_planner(settings, signals, adapters, clock),
+        versions=ground.versions,
+        epochs=Epochs(store, ledger, clock),
+        approvals=Approvals(store, ledger, clock),
+        claims=ground.claims,
+        remedies=Remedies(store, ledger),
+        facts=Facts(store),
+        executor=Executor(ground.claims, adapters, clock, ground.health, intake),
+        adapters=adapters,
+        holder=ground.holder,
+        protected=settings.is_protected,
+        timing=settings.timing,
+    )
+
+
+def sentry(parts: Parts, opened: Callable[[IncidentId], None]) -> Sentry:
+    """The detector's round over these parts; `opened` hears of each new incident."""
+    crew = parts.crew
+    return Sentry(
+        parts.store,
+        parts.ledger,
+        crew.signals,
+        Detectors(parts.settings.detectors),
+        crew.incidents,
+        crew.remedies,
+        crew.outbox,
+        parts.clock,
+        opened,
+    )
 
 
 def _signer(settings: Settings, home: Home) -> SigningKey:

@@ -27,7 +27,6 @@ from watchkeeper.agents.forget import Forgetter
 from watchkeeper.agents.incidents import Incident
 from watchkeeper.agents.nodes import table
 from watchkeeper.agents.runner import Runner
-from watchkeeper.agents.sentry import Sentry
 from watchkeeper.agents.steps import Steps
 from watchkeeper.agents.watcher import Watcher
 from watchkeeper.api.app import create
@@ -38,7 +37,7 @@ from watchkeeper.core.errors import UnavailableError
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.calendar import Calendar
-from watchkeeper.daemon.compose import Parts, compose, detectors, secrets_of
+from watchkeeper.daemon.compose import Parts, compose, secrets_of, sentry
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
@@ -74,17 +73,7 @@ class Daemon:
             parts.health.distrust,
         )
         self._forgetter = Forgetter(parts.store, crew.incidents, parts.claims, crew.remedies, saver, parts.clock)
-        self._sentry = Sentry(
-            parts.store,
-            parts.ledger,
-            crew.signals,
-            detectors(parts.settings),
-            crew.incidents,
-            crew.remedies,
-            crew.outbox,
-            parts.clock,
-            self._opened,
-        )
+        self._sentry = sentry(parts, self._opened)
         self._trust = Trust(
             parts.store,
             parts.ledger,

@@ -34,8 +34,6 @@ class Sources:
             book.expect(gateway.name, SourceKind.GATEWAY, gateway.interval_s)
         for source in prometheus:
             book.expect(source.name, SourceKind.PROMETHEUS, source.interval_s)
-        self.aliases: dict[str, str] = {}
-        """Key hash → the name that people gave it; for display only, never recorded."""
 
     def turns(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:
         """(name, seconds between turns, one turn) of every source."""
@@ -69,7 +67,6 @@ class Sources:
             polled = await poller.poll()
             if polled.edges:
                 self._signals.learn(polled.edges, poller.name)
-            self.aliases.update(polled.aliases)
             accepted = await self._intake.accept(poller.name, polled.signals)
             poller.settle(polled)
             self._book.delivered(poller.name, accepted.new, accepted.duplicates)

@@ -19,7 +19,7 @@ from watchkeeper.core.model import Contract
 from watchkeeper.ledger.merkle import Span, build_proof, consistency_spans, inclusion_spans, nodes_of
 from watchkeeper.ledger.note import b64
 from watchkeeper.ledger.snapshot import Snapshot, snapshot
-from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_head, ledger_pending, ledger_staged
+from watchkeeper.ledger.tables import ledger_entry, ledger_head, ledger_pending, ledger_staged
 from watchkeeper.ledger.tiles import node_hashes
 from watchkeeper.store.engine import Store
 
@@ -72,15 +72,6 @@ class LogReader:
         """The newest signed checkpoint; None before the first entry."""
         async with self._store.read() as tx:
             return await Snapshot(tx).newest_checkpoint()
-
-    async def covered(self, entry_id: str) -> bool:
-        """Whether a signed checkpoint covers this entry."""
-        found = await self.by_id(entry_id)
-        if found is None:
-            return False
-        async with self._store.read() as tx:
-            newest = (await tx.execute(select(func.max(ledger_checkpoint.c.size)))).scalar_one()
-        return newest is not None and found.index < newest
 
     async def entries(self, first: int, end: int) -> list[Entry]:
         """Entries with first <= index < end, at most MAX_READ of them."""

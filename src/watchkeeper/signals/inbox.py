@@ -118,11 +118,6 @@ class Inbox:
             rows = (await tx.execute(query)).all()
         return [(row.offset, row.received, _signal(row.offset, row.body)) for row in rows]
 
-    async def head(self) -> int:
-        """The highest offset held; 0 while nothing is."""
-        async with self._store.read() as tx:
-            return (await tx.execute(select(func.max(signal_inbox.c.offset)))).scalar_one() or 0
-
     async def prune(self, before: datetime, read_to: int) -> int:
         """Forgets what was received before and lies at or below the offset that readers have kept, in small
         transactions so that senders need not wait; returns how many."""

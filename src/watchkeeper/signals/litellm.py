@@ -65,11 +65,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Polled:
-    """`edges` is empty unless the inventory was taken anew; `aliases` (key hash → alias) is for display only."""
+    """`edges` is empty unless the inventory was taken anew."""
 
     signals: tuple[Signal, ...]
     edges: tuple[Edge, ...]
-    aliases: Mapping[str, str]
     progress: Progress
 
 
@@ -120,7 +119,7 @@ class LiteLLMPoller:
 
     def _polled(self, signals: tuple[Signal, ...], progress: Progress) -> Polled:
         edges, self._untold = self._untold, ()
-        return Polled(signals, edges, self._inventory.aliases, progress)
+        return Polled(signals, edges, progress)
 
     async def _take_inventory(self, *, database: bool) -> None:
         if self._clock.monotonic() - self._taken < self._config.inventory_s:

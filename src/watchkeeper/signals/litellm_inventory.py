@@ -45,7 +45,6 @@ class _Models(BaseModel):
 
 class _Key(BaseModel):
     token: Text = ""
-    key_alias: Text = ""
     team_id: Named = ""
 
 
@@ -56,13 +55,12 @@ class _Keys(BaseModel):
 
 @dataclass(frozen=True)
 class Inventory:
-    """`providers` and `upstream_names` are by deployment; `aliases`, by key, are for display only."""
+    """`providers` and `upstream_names` are by deployment."""
 
     edges: tuple[Edge, ...] = ()
     providers: Mapping[str, str] = field(default_factory=dict)
     upstream_names: Mapping[str, str] = field(default_factory=dict)
     groups: frozenset[str] = frozenset()
-    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 async def take(endpoint: Endpoint, *, database: bool) -> Inventory:
@@ -75,7 +73,6 @@ async def take(endpoint: Endpoint, *, database: bool) -> Inventory:
         providers={deployment: provider for deployment, provider in providers.items() if provider},
         upstream_names={model.model_info.id: _upstream_name(model) for model in models},
         groups=frozenset(model.model_name for model in models),
-        aliases={key_of(key.token): key.key_alias for key in keys if key.token and key.key_alias},
     )
 
 
