@@ -271,7 +271,7 @@ def settings(data: Path, lab: LabInfo) -> dict[str, Any]:
             "claim_s": 1.5,
             "grace_s": 0.5,
             "reconcile_s": 0.5,
-            "reconcile_tries": 3,
+            "reconcile_tries": 6,
             "inconclusive_extensions": 3,
         },
         "ledger": {"origin": "watchkeeper.chaos/log"},

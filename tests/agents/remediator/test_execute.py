@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
-from tests.testbed.authority import Authority, a_change, a_plan, a_record, an_operator, entries
+from tests.testbed.authority import Authority, a_change, a_plan, a_reading, a_record, an_operator, entries
 from tests.testbed.labs import MASTER_KEY, LabGateway, open_gateway
 from tests.testbed.stores import create_tables
 
@@ -29,16 +29,17 @@ from watchkeeper.bus.memory import MemoryBus
 from watchkeeper.core.claims import MAX_CLAIM_S, EffectPhase
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType
-from watchkeeper.core.errors import NotFoundError
+from watchkeeper.core.errors import NotFoundError, RefusedError
 from watchkeeper.core.evidence import EvidenceRef
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.remedies import RemedyStatus
 from watchkeeper.core.signals import Event, EventKind, Signal
+from watchkeeper.core.sli import SliStatus
 from watchkeeper.lab.gateway.rows import key_hash
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.redaction import Redactor
-from watchkeeper.policies.claims import Settled
+from watchkeeper.policies.claims import Refusal, Settled
 from watchkeeper.signals.inbox import Inbox
 from watchkeeper.signals.intake import Intake
 from watchkeeper.store.engine import Store
@@ -260,6 +261,20 @@ async def test_invariant_4_a_claim_that_a_crash_left_behind_is_taken_over_with_a
     outcome = await scene.apply()
     assert outcome.effect is Effect.SUCCEEDED
     assert (scene.clock.now() - began).total_seconds() >= MAX_CLAIM_S
+    assert scene.writes() == 1
+
+
+async def test_invariant_4_a_restart_that_leaves_the_breach_unread_does_not_end_the_effect(scene: Scene) -> None:
+    """What surely was not done stays to be done: it is asked for again once the breach can be read."""
+    await scene.authority.taken(scene.plan, holder="dead")
+    scene.clock.advance(30)
+    unread = a_reading(scene.clock.now(), SliStatus.INCONCLUSIVE)
+    ask = partial(scene.authority.request, scene.plan, breach=unread)
+    with pytest.raises(RefusedError) as refused:
+        await scene.executor.ensure(ask, scene.plan.changes[0])
+    assert refused.value.reason == Refusal.BREACH_UNKNOWN
+    scene.clock.advance(30)
+    assert (await scene.apply()).effect is Effect.SUCCEEDED
     assert scene.writes() == 1
 
 

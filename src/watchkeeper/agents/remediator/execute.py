@@ -23,11 +23,11 @@ from watchkeeper.adapters.recorder import under
 from watchkeeper.core.actions import Change
 from watchkeeper.core.claims import Claim
 from watchkeeper.core.clock import Clock
-from watchkeeper.core.errors import AdapterError, UnavailableError
+from watchkeeper.core.errors import AdapterError, RefusedError, UnavailableError
 from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.signals import Signal
-from watchkeeper.policies.claims import Also, Busy, ClaimRequest, Claims, Settled, Taken
+from watchkeeper.policies.claims import Also, Busy, ClaimRequest, Claims, Refusal, Settled, Taken
 from watchkeeper.signals.changes import own_effect
 
 log = structlog.get_logger(__name__)
@@ -95,6 +95,8 @@ class Executor:
         claim, adapter = taken.claim, self._adapters.get(change.target.adapter)
         if not taken.fresh:
             effect, code = await self._observe(adapter, claim, change)
+            if effect is Effect.FAILED and taken.refusal == Refusal.BREACH_UNKNOWN:
+                raise _unread(claim)
             if effect is not Effect.FAILED or taken.refusal:
                 return await self._settle(claim, change, effect, code, also)
 
@@ -159,3 +161,13 @@ class Executor:
 
     async def _sleep_until(self, until: datetime) -> None:
         await asyncio.sleep(max(0.05, (until - self._clock.now()).total_seconds()))
+
+
+def _unread(claim: Claim) -> RefusedError:
+    """A restart leaves the breach unread for a moment. The claim stays open, so that it can be asked for again."""
+    return RefusedError(
+        f"{claim.key} was not done, and may not be sent now",
+        reason=Refusal.BREACH_UNKNOWN.value,
+        cause="its holder ended, and the trouble cannot be read yet",
+        next_step="nothing: it is looked at again",
+    )
