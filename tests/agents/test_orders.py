@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.chaos.simulated import Simulation, open_simulation
 from tests.testbed.authority import a_person, an_operator, entries
+from tests.testbed.simulated import Simulation, open_simulation
 
 from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Incident, Request, Status

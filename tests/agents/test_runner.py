@@ -39,7 +39,7 @@ class Graph:
 
     async def aget_state(self, _: object) -> object:
         waits = SimpleNamespace(value={"until": (self.clock.now() + timedelta(hours=1)).isoformat()})
-        return SimpleNamespace(created_at="now", next=("wait",), interrupts=(waits,) if self.waits else ())
+        return SimpleNamespace(created_at="now", tasks=("wait",), interrupts=(waits,) if self.waits else ())
 
     async def ainvoke(self, given: Any, *_: object, **__: object) -> None:
         self.given.append(given.resume if isinstance(given, Command) else given)

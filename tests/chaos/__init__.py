@@ -1,1 +1,1 @@
-"""Crashes, faults of the gateway, and long simulated days: that the watch survives them is shown here."""
+"""Crashes and faults of the gateway: that the watch survives them is shown here."""

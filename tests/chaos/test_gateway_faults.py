@@ -62,10 +62,10 @@ def test_a_gateway_that_stays_away_calls_a_person_and_the_open_claim_is_settled_
 ) -> None:
     notify = [{"name": "pager", "url": f"{receiver.url}/page"}]
     with open_watch(nursery, tmp_path, notify=notify) as watch:
-        watch.admin_fault("slow", applies_to="writes", delay_s=6)
+        watch.admin_fault("slow", applies_to="writes", count=1, delay_s=LONGER_THAN_WE_WAIT_S)
         watch.provider("provider-a", "500")
         watch.start()
-        watch.until(lambda: any(_kinds(watch, "claim.v1")), what="claim")
+        watch.until(watch.admin_fault_is_used_up, what="send")
         watch.admin_fault("down")
         (page,) = receiver.wait_for(lambda seen: len(seen) == 1)
         notice = json.loads(page.body)

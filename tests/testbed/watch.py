@@ -160,6 +160,11 @@ class Watch:
     def admin_fault(self, mode: str, **rest: Any) -> None:
         self.http.post(f"{self.lab.gateway_url}/_lab/fault", json={"mode": mode, **rest}).raise_for_status()
 
+    def admin_fault_is_used_up(self) -> bool:
+        """Whether the calls that the fault was for have reached the gateway."""
+        found = self.http.get(f"{self.lab.gateway_url}/_lab/fault").raise_for_status().json()
+        return bool(found["mode"] == "none")
+
     def callers(self, fault: str, agent: str | None = None) -> None:
         body = {"fault": fault, "agent": agent}
         self.http.post(f"{self.lab.control_url}/_lab/callers", json=body).raise_for_status()
@@ -271,7 +276,7 @@ def settings(data: Path, lab: LabInfo) -> dict[str, Any]:
             "claim_s": 1.5,
             "grace_s": 0.5,
             "reconcile_s": 0.5,
-            "reconcile_tries": 6,
+            "reconcile_tries": 3,
             "inconclusive_extensions": 3,
         },
         "ledger": {"origin": "watchkeeper.chaos/log"},

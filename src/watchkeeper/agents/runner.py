@@ -123,7 +123,7 @@ class Runner:
             given = {"incident": incident.id, "next": "triage"}
         elif before.interrupts:
             given = Command(resume=incident.order_id or DUE)
-        elif not before.next:
+        elif not before.tasks:  # `next` leaves out a node whose writes are kept and whose checkpoint a crash took
             raise WatchkeeperError(
                 f"the graph of {incident.id} has ended, the incident has not",
                 cause="a node named a successor that the graph does not have",

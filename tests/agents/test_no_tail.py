@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.testbed.simulated import Simulation, open_simulation
 
-from tests.chaos.simulated import Simulation, open_simulation
 from watchkeeper.agents.incidents import Status
 from watchkeeper.core.signals import ErrorClass
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tests.chaos.simulated import open_simulation
+from tests.testbed.simulated import open_simulation
 from tests.testbed.traffic import at, span
+
 from watchkeeper.core.signals import SpanOp
 
 
