@@ -12,13 +12,13 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 from structlog.testing import capture_logs
+from tests.testbed.notices import a_notice
 from tests.testbed.receiver import Receiver
 
 from watchkeeper.agents.outbox import GIVE_UP, KEEP, Notice, Outbox, SinkError, WebhookConfig, WebhookSink
 from watchkeeper.agents.tables import notification
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.errors import ConfigError
-from watchkeeper.core.ids import IncidentId
 from watchkeeper.store.engine import Store
 
 
@@ -46,19 +46,6 @@ class FakeSink:
         self.took.append(dedup)
 
 
-def notice(clock: ManualClock, reason: str = "novel_cause", subject: str = "agent:a") -> Notice:
-    return Notice(
-        incident=IncidentId("inc_1"),
-        kind="escalation",
-        reason=reason,
-        service="chat",
-        environment="demo",
-        mode="runaway_loop",
-        subject=subject,
-        at=clock.now(),
-    )
-
-
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient() as opened:
@@ -79,7 +66,7 @@ async def test_a_notice_is_delivered_once_with_its_dedup_key(store: Store, clien
     clock = ManualClock()
     with Receiver() as receiver:
         box = outbox(store, clock, client, receiver.url)
-        await put(store, box, notice(clock))
+        await put(store, box, a_notice(clock.now()))
         assert await box.send_due("pager") == 1
         assert await box.send_due("pager") == 0
         (delivery,) = receiver.deliveries
@@ -95,7 +82,7 @@ async def test_what_rolls_back_is_not_told(store: Store, client: httpx.AsyncClie
 
         async def half() -> None:
             async with store.write() as tx:
-                await box.put(tx, notice(clock))
+                await box.put(tx, a_notice(clock.now()))
                 raise RuntimeError
 
         with pytest.raises(RuntimeError):
@@ -111,7 +98,7 @@ async def test_a_failing_sink_is_retried_with_growing_pauses_and_its_failure_is_
     with Receiver() as receiver, capture_logs() as logs:
         receiver.status = 503
         box = outbox(store, clock, client, receiver.url)
-        await put(store, box, notice(clock))
+        await put(store, box, a_notice(clock.now()))
         for _ in range(3):
             assert await box.send_due("pager") == 0
             assert await box.send_due("pager") == 0
@@ -130,17 +117,17 @@ async def test_invariant_11_without_the_database_people_are_told_directly(client
     clock = ManualClock()
     with Receiver() as receiver:
         box = outbox(Store("sqlite+aiosqlite:////nonexistent/dir/x.db"), clock, client, receiver.url)
-        assert await box.tell_directly(notice(clock, "recording_impossible"))
+        assert await box.tell_directly(a_notice(clock.now(), "recording_impossible"))
         assert len(receiver.deliveries) == 1
         receiver.status = 500
-        assert not await box.tell_directly(notice(clock))
+        assert not await box.tell_directly(a_notice(clock.now()))
 
 
 async def test_invariant_11_a_broken_sink_does_not_keep_the_others_people_in_the_dark() -> None:
     clock, broken, healthy = ManualClock(), FakeSink("a", broken=True), FakeSink("b")
     box = Outbox(Store("sqlite+aiosqlite:////nonexistent/dir/x.db"), clock, (broken, healthy))
     with capture_logs() as logs:
-        assert await box.tell_directly(notice(clock))
+        assert await box.tell_directly(a_notice(clock.now()))
     assert len(healthy.took) == 1
     assert ("notification_not_delivered", "a", "KeyError") in [
         (entry["event"], entry.get("sink"), entry.get("why")) for entry in logs
@@ -151,9 +138,9 @@ async def test_direct_notices_are_told_apart_by_time_and_by_what_they_say(store:
     clock, sink = ManualClock(), FakeSink("pager")
     box = Outbox(store, clock, (sink,))
     for subject in ("agent:a", "agent:b"):  # two troubles seen in one round
-        assert await box.tell_directly(notice(clock, "recording_impossible", subject))
+        assert await box.tell_directly(a_notice(clock.now(), "recording_impossible", subject))
     clock.advance(1)
-    again = notice(clock, "recording_impossible")
+    again = a_notice(clock.now(), "recording_impossible")
     assert await box.tell_directly(again)
     assert len(set(sink.took)) == 3
     assert await box.tell_directly(again)
@@ -163,7 +150,7 @@ async def test_direct_notices_are_told_apart_by_time_and_by_what_they_say(store:
 async def test_the_same_notice_put_twice_is_told_once(store: Store) -> None:
     clock, sink = ManualClock(), FakeSink("s" * 64)
     box = Outbox(store, clock, (sink,))
-    said = notice(clock, "r" * 300)
+    said = a_notice(clock.now(), "r" * 300)
     await put(store, box, said)
     await put(store, box, said)
     await put(store, box, said.model_copy(update={"subject": "agent:b"}))
@@ -176,7 +163,7 @@ async def test_a_sink_that_hangs_holds_up_nobody_else(store: Store) -> None:
     hanging.open.clear()
     box = Outbox(store, clock, (hanging, healthy))
     for reason in ("one", "two"):
-        await put(store, box, notice(clock, reason))
+        await put(store, box, a_notice(clock.now(), reason))
     turn = asyncio.create_task(box.send_due("a"))
     assert await box.send_due("b") == 2
     assert not turn.done()
@@ -188,8 +175,8 @@ async def test_a_sink_that_hangs_holds_up_nobody_else(store: Store) -> None:
 async def test_a_notice_that_a_sink_refuses_does_not_hold_up_the_next(store: Store, broken: bool) -> None:
     clock, sink = ManualClock(), FakeSink("pager", refuses=("poison",), broken=broken)
     box = Outbox(store, clock, (sink,))
-    await put(store, box, notice(clock, "poison"))
-    await put(store, box, notice(clock, "plain"))
+    await put(store, box, a_notice(clock.now(), "poison"))
+    await put(store, box, a_notice(clock.now(), "plain"))
     assert await box.send_due("pager") == 0
     assert sink.tries == 1  # a sink that fails is not asked for every notice it has
     sink.broken = False
@@ -236,7 +223,7 @@ async def states(store: Store) -> list[str]:
 async def test_what_was_sent_is_forgotten_and_what_cannot_be_sent_is_given_up_loudly(store: Store) -> None:
     clock, good, bad = ManualClock(), FakeSink("good"), FakeSink("bad", refuses=("",))
     box = Outbox(store, clock, (good, bad))
-    await put(store, box, notice(clock))
+    await put(store, box, a_notice(clock.now()))
     assert (await box.send_due("good"), await box.send_due("bad")) == (1, 0)
     clock.advance(GIVE_UP.total_seconds())
     await box.prune()
@@ -257,7 +244,7 @@ async def test_what_was_sent_is_forgotten_and_what_cannot_be_sent_is_given_up_lo
 
 async def test_what_waits_for_a_sink_that_is_no_more_is_shown_and_then_given_up(store: Store) -> None:
     clock = ManualClock()
-    await put(store, Outbox(store, clock, (FakeSink("old"),)), notice(clock))
+    await put(store, Outbox(store, clock, (FakeSink("old"),)), a_notice(clock.now()))
     box = Outbox(store, clock, (FakeSink("new"),))
     with capture_logs() as logs:
         await box.prune()

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import structlog
 from pydantic import SecretStr
+from tests.testbed.notices import a_notice
 from tests.testbed.receiver import Receiver
 
-from watchkeeper.agents.outbox import Notice, WebhookConfig
+from watchkeeper.agents.outbox import WebhookConfig
 from watchkeeper.core.clock import SystemClock
-from watchkeeper.core.ids import IncidentId
 from watchkeeper.daemon.life import running
 from watchkeeper.daemon.settings import ApiSettings, Settings
 
@@ -50,23 +50,10 @@ async def test_a_sink_that_never_answers_holds_up_nobody_elses_people(
     async with server, running(settings) as (daemon, _):
         services = daemon.services()
         async with services.store.write() as tx:
-            await services.outbox.put(tx, a_notice("first"))
+            await services.outbox.put(tx, a_notice(SystemClock().now(), "first"))
         await called.wait()
         async with services.store.write() as tx:
-            await services.outbox.put(tx, a_notice("second"))
+            await services.outbox.put(tx, a_notice(SystemClock().now(), "second"))
         told = await asyncio.to_thread(receiver.wait_for, lambda seen: len(seen) == 2)
         over.set()
     assert [json.loads(delivery.body)["reason"] for delivery in told] == ["first", "second"]
-
-
-def a_notice(reason: str) -> Notice:
-    return Notice(
-        incident=IncidentId("inc_1"),
-        kind="escalation",
-        reason=reason,
-        service="chat",
-        environment="demo",
-        mode="runaway_loop",
-        subject="agent:a",
-        at=SystemClock().now(),
-    )
