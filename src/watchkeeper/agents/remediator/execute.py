@@ -23,10 +23,11 @@ from watchkeeper.adapters.recorder import under
 from watchkeeper.core.actions import Change
 from watchkeeper.core.claims import Claim
 from watchkeeper.core.clock import Clock
-from watchkeeper.core.errors import AdapterError, RefusedError, UnavailableError
+from watchkeeper.core.errors import AdapterError, UnavailableError
 from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.signals import Signal
+from watchkeeper.policies.checks import refused
 from watchkeeper.policies.claims import Also, Busy, ClaimRequest, Claims, Refusal, Settled, Taken
 from watchkeeper.signals.changes import own_effect
 
@@ -96,7 +97,12 @@ class Executor:
         if not taken.fresh:
             effect, code = await self._observe(adapter, claim, change)
             if effect is Effect.FAILED and taken.refusal == Refusal.BREACH_UNKNOWN:
-                raise _unread(claim)
+                raise refused(  # a restart leaves it unread for a moment: the claim stays open, to be asked for again
+                    f"{claim.key} was surely not done, and may not be sent now",
+                    Refusal.BREACH_UNKNOWN,
+                    cause="its holder ended, and the trouble cannot be read yet",
+                    next_step="nothing: it is looked at again",
+                )
             if effect is not Effect.FAILED or taken.refusal:
                 return await self._settle(claim, change, effect, code, also)
 
@@ -161,13 +167,3 @@ class Executor:
 
     async def _sleep_until(self, until: datetime) -> None:
         await asyncio.sleep(max(0.05, (until - self._clock.now()).total_seconds()))
-
-
-def _unread(claim: Claim) -> RefusedError:
-    """A restart leaves the breach unread for a moment. The claim stays open, so that it can be asked for again."""
-    return RefusedError(
-        f"{claim.key} was not done, and may not be sent now",
-        reason=Refusal.BREACH_UNKNOWN.value,
-        cause="its holder ended, and the trouble cannot be read yet",
-        next_step="nothing: it is looked at again",
-    )
