@@ -25,16 +25,21 @@ from watchkeeper.core.entries import (
     ApprovalAnswer,
     ApprovalAnswered,
     ApprovalRequested,
+    Archived,
     CallRecorded,
     ClaimRefused,
     DaemonStarted,
     Draft,
+    EntriesPruned,
     EntryType,
     Escalated,
     Eviction,
+    EvidenceErased,
+    EvidencePruned,
     FindingRecorded,
     IncidentClosed,
     IncidentOpened,
+    KeyRotated,
     OrderKind,
     OrderRecorded,
     PolicyActivated,
@@ -406,7 +411,38 @@ def _ends() -> dict[EntryType, tuple[str, Contract]]:
     }
 
 
+def _keeping() -> dict[EntryType, tuple[str, Contract]]:
+    """What happens to the record itself."""
+    archive = sha256(b"a manifest")
+    vkey = "log.example.com/test+eaa83d14+AQ6qg9FA4U+cKa+5SEb/+gOPhfGQVYsSUxnPvE6zrkCi"
+    return {
+        EntryType.KEY_ROTATED: ("", KeyRotated(previous=vkey, following=vkey.replace("+eaa8", "+1234"))),
+        EntryType.EVIDENCE_ERASED: (
+            "",
+            EvidenceErased(erased=(_ref(EvidenceKind.PROMPT),), by=PERSON, reason=_ref(EvidenceKind.COMMENT)),
+        ),
+        EntryType.EVIDENCE_PRUNED: (
+            "",
+            EvidencePruned(kind=EvidenceKind.REPLY, before=T0, count=12, size=4_096, digest=sha256(b"commitments")),
+        ),
+        EntryType.ARCHIVED: (
+            "",
+            Archived(
+                first=0,
+                end=512,
+                size=600,
+                root="47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+                place="s3://ledger-archive/prod",
+                objects=9,
+                digest=archive,
+                locked_until=T0 + timedelta(days=2557),
+            ),
+        ),
+        EntryType.ENTRIES_PRUNED: ("", EntriesPruned(first=0, end=512, archive=archive)),
+    }
+
+
 def one_of_each() -> dict[EntryType, Draft]:
     """In the order in which an incident writes them."""
-    parts = {**_before_the_plan(), **_consent(), **_effects(), **_ends()}
+    parts = {**_before_the_plan(), **_consent(), **_effects(), **_ends(), **_keeping()}
     return {kind: Draft(type=kind, subject=subject, data=data) for kind, (subject, data) in parts.items()}

@@ -8,8 +8,9 @@ from typing import Any
 from fastapi import FastAPI, Response
 
 from watchkeeper import __version__
-from watchkeeper.api import authority, errors, incidents, ingest, ledger, people, policies, timeline
+from watchkeeper.api import authority, errors, incidents, ingest, people, policies, timeline
 from watchkeeper.api.auth import Known
+from watchkeeper.api.ledger import routes as ledger
 from watchkeeper.api.services import HealthReport, Services
 
 

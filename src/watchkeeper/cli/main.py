@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 
 from watchkeeper import __version__
-from watchkeeper.cli import authority, config, incidents, ledger, policy, run_daemon, runbook, token
+from watchkeeper.cli import authority, config, incidents, policy, run_daemon, runbook, token
 from watchkeeper.cli.context import Global
+from watchkeeper.cli.ledger import app as ledger
 from watchkeeper.cli.out import failure
 from watchkeeper.core.errors import InputError, WatchkeeperError
 

@@ -18,7 +18,7 @@ from watchkeeper.core.canonical import canonical
 from watchkeeper.core.claims import Claim, EpochSeen
 from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
 from watchkeeper.core.diagnosis import Diagnosis
-from watchkeeper.core.evidence import EvidenceRef
+from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, OrderId, PlanId, RemedyId
 from watchkeeper.core.model import Contract, Instant
@@ -54,6 +54,11 @@ class EntryType(StrEnum):
     STOP = "dev.watchkeeper.authority.stop.v1"
     POLICY_ACTIVATED = "dev.watchkeeper.policy.activated.v1"
     ORDER = "dev.watchkeeper.order.v1"
+    KEY_ROTATED = "dev.watchkeeper.ledger.key.v1"
+    EVIDENCE_ERASED = "dev.watchkeeper.evidence.erased.v1"
+    EVIDENCE_PRUNED = "dev.watchkeeper.evidence.pruned.v1"
+    ARCHIVED = "dev.watchkeeper.ledger.archived.v1"
+    ENTRIES_PRUNED = "dev.watchkeeper.ledger.pruned.v1"
 
 
 class DaemonStarted(Contract):
@@ -196,6 +201,59 @@ class PolicyActivated(Contract):
     reason: EvidenceRef | None = None
 
 
+class KeyRotated(Contract):
+    """From the checkpoint that covers this entry on, `following` signs; that one checkpoint is signed by both.
+
+    Both are verifier keys (C2SP vkey)."""
+
+    previous: str
+    following: str
+
+
+class EvidenceErased(Contract):
+    """Bodies and salts that a person had destroyed. The references stay in the entries that hold them."""
+
+    erased: tuple[EvidenceRef, ...]
+    by: Principal
+    reason: EvidenceRef | None = None
+
+
+class EvidencePruned(Contract):
+    """Bodies and salts of one kind that were older than they are kept for; `size` is their bytes before compression.
+
+    `digest` is `sha256:` over the commitments, sorted, each followed by a newline."""
+
+    kind: EvidenceKind
+    before: Instant
+    count: int = Field(ge=1)
+    size: int = Field(ge=0)
+    digest: str
+
+
+class Archived(Contract):
+    """Entries `first` up to, not including, `end` were copied to storage of their own, with what proves them.
+
+    `root` is the tree's root (base64) at `size`, whose checkpoint is in the archive; `digest` names the manifest."""
+
+    first: int = Field(ge=0)
+    end: int = Field(ge=1)
+    size: int = Field(ge=1)
+    root: str
+    place: str
+    objects: int = Field(ge=1)
+    digest: str
+    locked_until: Instant | None = None
+
+
+class EntriesPruned(Contract):
+    """The bytes of entries below `end` are gone from the database; their leaf hashes stay. `archive` is the digest of
+    the manifest of the archive that holds them."""
+
+    first: int = Field(ge=0)
+    end: int = Field(ge=1)
+    archive: str
+
+
 ENTRY_DATA: dict[EntryType, type[Contract]] = {
     EntryType.STARTED: DaemonStarted,
     EntryType.GAP: WatchGap,
@@ -218,6 +276,11 @@ ENTRY_DATA: dict[EntryType, type[Contract]] = {
     EntryType.STOP: StopRecorded,
     EntryType.POLICY_ACTIVATED: PolicyActivated,
     EntryType.ORDER: OrderRecorded,
+    EntryType.KEY_ROTATED: KeyRotated,
+    EntryType.EVIDENCE_ERASED: EvidenceErased,
+    EntryType.EVIDENCE_PRUNED: EvidencePruned,
+    EntryType.ARCHIVED: Archived,
+    EntryType.ENTRIES_PRUNED: EntriesPruned,
 }
 
 

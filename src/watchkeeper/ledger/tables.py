@@ -7,7 +7,7 @@ Column formats are in docs/ledger.md.
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, String, Table, Text
 from sqlalchemy import UniqueConstraint as Unique
 
 from watchkeeper.store.metadata import METADATA, BigId, InstantText
@@ -46,9 +46,10 @@ ledger_entry = Table(
     "ledger_entry",
     METADATA,
     Column("idx", BigId, primary_key=True, autoincrement=False),
-    Column("staged_id", BigId, ForeignKey("ledger_staged.id"), nullable=False, unique=True),
+    Column("staged_id", BigId, nullable=False, unique=True),
     Column("leaf", LargeBinary(32), nullable=False),
 )
+"""An index names its staged row, and outlives it: a pruned entry leaves its leaf hash."""
 
 ledger_tile = Table(
     "ledger_tile",
@@ -79,6 +80,25 @@ ledger_checkpoint = Table(
     Column("body", Text, nullable=False),
     Column("signed_at", InstantText, nullable=False),
 )
+
+ledger_cosignature = Table(
+    "ledger_cosignature",
+    METADATA,
+    Column("size", BigId, primary_key=True, autoincrement=False),
+    Column("vkey", String(512), primary_key=True),
+    Column("line", Text, nullable=False),
+    Column("at", InstantText, nullable=False),
+)
+"""What a witness signed of a checkpoint: one signature line of C2SP tlog-cosignature, with its newline."""
+
+ledger_pruned = Table(
+    "ledger_pruned",
+    METADATA,
+    Column("end", BigId, primary_key=True, autoincrement=False),
+    Column("last_staged_id", BigId, nullable=False),
+    Column("at", InstantText, nullable=False),
+)
+"""Entries with an index below the greatest `end` may be gone from `ledger_staged`; a deletion beyond it is refused."""
 
 evidence = Table(
     "evidence",

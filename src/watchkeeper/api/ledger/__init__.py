@@ -1,0 +1,1 @@
+"""The ledger's routes: what it says can be checked without trusting it."""

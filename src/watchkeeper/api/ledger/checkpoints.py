@@ -1,0 +1,34 @@
+"""The signed checkpoint and the key that opens it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+
+from watchkeeper.api.auth import Viewer, Wired
+from watchkeeper.core.errors import NotFoundError
+from watchkeeper.core.model import Contract
+
+router = APIRouter(tags=["ledger"])
+
+
+class LogKey(Contract):
+    """The verifier key of this log, in C2SP's vkey form: remember it out of band."""
+
+    vkey: str
+
+
+@router.get("/v1/ledger/checkpoint", response_class=PlainTextResponse)
+async def checkpoint(wired: Wired, caller: Viewer) -> str:
+    """The newest signed checkpoint, a C2SP signed note. Keep one elsewhere: it is the anchor of a later verify."""
+    newest = await wired.log.checkpoint()
+    if newest is None:
+        raise NotFoundError(
+            "nothing is signed yet", cause="the daemon has just started", next_step="try again in a second"
+        )
+    return newest
+
+
+@router.get("/v1/ledger/key")
+async def key(wired: Wired, caller: Viewer) -> LogKey:
+    return LogKey(vkey=wired.vkey)

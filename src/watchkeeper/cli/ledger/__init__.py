@@ -1,0 +1,1 @@
+"""`watchkeeper ledger`: the record, one module per kind of command."""

@@ -1,0 +1,31 @@
+"""ledger checkpoint, key."""
+
+from __future__ import annotations
+
+import typer
+
+from watchkeeper.cli import out
+from watchkeeper.cli.context import Json, client
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(checkpoint)
+    app.command()(key)
+
+
+def checkpoint(context: typer.Context, json: Json = False) -> None:
+    """The newest signed checkpoint. Keep one elsewhere, as the anchor of a verify."""
+    note = client(context).text("/v1/ledger/checkpoint")
+    if json:
+        out.as_json({"checkpoint": note})
+    else:
+        print(note, end="")
+
+
+def key(context: typer.Context, json: Json = False) -> None:
+    """The log's verifier key. Remember it out of band."""
+    found = client(context).get("/v1/ledger/key")
+    if json:
+        out.as_json(found)
+    else:
+        print(found["vkey"])
