@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import create_mock_engine, make_url
+from sqlalchemy import create_mock_engine, make_url, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.store.engine import Store
 from watchkeeper.store.metadata import METADATA
@@ -46,6 +47,24 @@ async def create_tables(store: Store) -> None:
             await tx.run_sync(METADATA.create_all)
         else:
             await tx.exec_driver_sql(_postgresql_script())
+
+
+async def unguarded(tx: AsyncConnection) -> None:
+    """Drops every guard of this database, as its owner can who wants to change what is on record."""
+    if tx.dialect.name == "sqlite":
+        query = "SELECT name, '' FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'guard_%'"
+    else:
+        query = "SELECT tgname, ' ON ' || tgrelid::regclass FROM pg_trigger WHERE tgname LIKE 'guard_%'"
+    for name, where in (await tx.execute(text(query))).all():
+        await tx.execute(text(f"DROP TRIGGER {name}{where}"))
+
+
+@asynccontextmanager
+async def tampering(store: Store) -> AsyncIterator[AsyncConnection]:
+    """A transaction of the adversary who owns the database: the guards are gone, and do not come back."""
+    async with store.write() as tx:
+        await unguarded(tx)
+        yield tx
 
 
 class _Nowhere:

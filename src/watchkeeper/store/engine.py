@@ -20,7 +20,8 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from watchkeeper.core.errors import ConfigError, StoreError, UnrecordableError
+from watchkeeper.core.errors import ConfigError, LedgerError, StoreError, UnrecordableError
+from watchkeeper.store.guards import MARK
 
 GATE = 0x57_4B_01
 """The advisory lock that claims share and stops take alone (PostgreSQL)."""
@@ -32,6 +33,14 @@ IDLE_MS = 2000
 
 CONNECT_S, SILENT_MS = 5, 10_000
 """How long a server that does not answer may keep us from knowing that it is gone (PostgreSQL)."""
+
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=5000",
+    "recursive_triggers=ON",  # else a REPLACE deletes the old row past the guards
+)
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+psycopg")
 
@@ -157,13 +166,20 @@ class Store:
 
 class _store_errors:  # reads as a statement: `with _store_errors():`
     """Turns the driver's errors into `StoreError`; constraint violations pass through for callers that expect them.
-    A value that does not fit is that value's fault, not the database's (`UnrecordableError`)."""
+    A value that does not fit is that value's fault, not the database's (`UnrecordableError`); what a guard refused,
+    nobody should have asked for (`LedgerError`)."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, IntegrityError):
+            if MARK in (refusal := _detail(error)):
+                raise LedgerError(
+                    f"the database refuses to change the record: {refusal.partition(MARK)[2]}",
+                    cause="a bug of Watchkeeper, or somebody alters the ledger through its connection",
+                    next_step="watchkeeper ledger verify, and report this as a bug",
+                ) from error
             return
         if isinstance(error, DataError):
             raise UnrecordableError(
@@ -190,7 +206,7 @@ def _sqlite_manners(engine: AsyncEngine, begin: str) -> None:
     def _connect(connection: object, entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # DBAPI connections are untyped
         cursor = connection.cursor()  # type: ignore[attr-defined]
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
