@@ -1,4 +1,4 @@
-"""The honest log that every tampering starts from, made once: its database, exports and proofs, and what was remembered."""
+"""The honest log that every tampering starts from, made once: its database, its export, and what was remembered."""
 
 from __future__ import annotations
 
