@@ -14,6 +14,7 @@ import random
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 from pydantic import SecretStr
 from sqlalchemy import Engine, event
@@ -42,19 +43,22 @@ class Task:
     """The file that it writes to."""
 
 
-def write(task: Task) -> None:
-    asyncio.run(_write(task))
+def write(task: Task, up: Connection) -> None:
+    asyncio.run(_write(task, up))
 
 
-def sequence(task: Task) -> None:
-    asyncio.run(_sequence(task))
+def sequence(task: Task, up: Connection) -> None:
+    asyncio.run(_sequence(task, up))
 
 
-def _log(task: Task) -> tuple[Log, Callable[[str], None]]:
+async def _log(task: Task, up: Connection) -> tuple[Log, Callable[[str], None]]:
+    """Its turns count, and the parent hears of it, once it is connected."""
     key = SigningKey.from_secret(SecretStr(task.key))
-    _arm(task.die_at, key)
     words = os.open(task.words, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     log = Log(Store(task.url), SystemClock(), key)
+    await log.reader.size()
+    up.send(task.name)
+    _arm(task.die_at, key)
     return log, lambda line: _say(words, line)
 
 
@@ -83,10 +87,10 @@ def _arm(count: int, key: SigningKey) -> None:
     key.sign = signed  # type: ignore[method-assign,assignment]
 
 
-async def _write(task: Task) -> None:
+async def _write(task: Task, up: Connection) -> None:
     """Short and long transactions, small and large; now and then one is held open while others commit."""
     rng = random.Random(task.seed)
-    log, say = _log(task)
+    log, say = await _log(task, up)
     writer = log.writer(task.name)
     while True:
         count = rng.choice((1, 1, 2, 5, 40))
@@ -103,9 +107,9 @@ async def _write(task: Task) -> None:
         await asyncio.sleep(rng.random() * 0.01)
 
 
-async def _sequence(task: Task) -> None:
+async def _sequence(task: Task, up: Connection) -> None:
     sequencer.LEASE_S = LEASE_S
-    log, say = _log(task)
+    log, say = await _log(task, up)
     ours = log.sequencer_of(task.name, batch=random.Random(task.seed).choice((7, 60, 5000)))
     while True:
         try:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from watchkeeper.store.tables import lease
 DATABASES = ("sqlite", "postgresql")
 PHASE_S = 1.5
 """How long a phase lasts at most; what still lives then is killed."""
+UP_S = 60.0
 
 
 class LedgerSuite:
@@ -112,6 +113,7 @@ class _Run:
         self._key = SigningKey.generate(ORIGIN)
         self._rng = random.Random(seed)
         self._kills = self._pauses = 0
+        self._up: dict[ForkServerProcess, Connection] = {}
 
     async def through(self, phases: list[dict[str, Any]]) -> dict[str, Any]:
         store = Store(self._url)
@@ -129,8 +131,9 @@ class _Run:
             self._started(ledger_process.sequence, f"s{number}-{n}", at) for n, at in enumerate(phase["sequencers"])
         ]
         alive = [*writers, *signers]
-        ends = time.monotonic() + PHASE_S
         try:
+            self._until_up(alive)
+            ends = time.monotonic() + PHASE_S
             self._until(alive, time.monotonic() + phase["after_s"])
             if phase["paused"] is not None:
                 self._pause(signers[phase["paused"]], alive)
@@ -160,11 +163,19 @@ class _Run:
                 return
             wait(living, timeout=left)
 
-    def _started(self, work: Callable[[Task], None], name: str, die_at: int) -> ForkServerProcess:
+    def _until_up(self, alive: list[ForkServerProcess]) -> None:
+        """The phase begins when every process is connected."""
+        for process in alive:
+            assert self._up[process].poll(UP_S), f"{process.name} did not come up within {UP_S:g} s"
+
+    def _started(self, work: Callable[[Task, Connection], None], name: str, die_at: int) -> ForkServerProcess:
         words = str(self._directory / f"words-{name}")
         task = Task(self._url, self._key.to_secret().get_secret_value(), name, self._rng.getrandbits(32), die_at, words)
-        process = multiprocessing.get_context("forkserver").Process(target=work, args=(task,), daemon=True)
+        context = multiprocessing.get_context("forkserver")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(task, theirs), name=name, daemon=True)
         process.start()
+        self._up[process] = ours
         return process
 
     def _said(self) -> _Said:
@@ -214,7 +225,7 @@ class _Run:
         notes = "SELECT body FROM ledger_checkpoint ORDER BY size"
         waiting = "SELECT count(*) FROM ledger_pending"
         if self._url.startswith("sqlite"):
-            with closing(sqlite3.connect(self._url.rpartition("///")[2])) as lite:
+            with closing(sqlite3.connect(self._url.partition(":///")[2])) as lite:
                 rows, bodies = lite.execute(query).fetchall(), lite.execute(notes).fetchall()
                 pending = lite.execute(waiting).fetchone()
         else:
