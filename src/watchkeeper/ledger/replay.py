@@ -7,13 +7,20 @@ counted apart with its reason and is never a match.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from watchkeeper.core.canonical import canonical_model
-from watchkeeper.core.entries import EntryType
+from watchkeeper.core.entries import EntryType, Envelope
 from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.reader import Entry
+from watchkeeper.ledger.differences import PathChange, differences
+
+if TYPE_CHECKING:
+    from watchkeeper.ledger.reader import Entry
+
+MAX_SHOWN = 100
+"""Of how many entries that differ a report says where; all are named."""
 
 Recompute = Callable[[Contract], Contract]
 """From an entry's recorded data, the same data made again. Pure; raises NotRecomputableError where it cannot."""
@@ -32,14 +39,24 @@ class ReasonCount(Contract):
     count: int
 
 
+class Difference(Contract):
+    """An entry that was made again and came out otherwise. `paths` into its data."""
+
+    entry: str
+    subject: str
+    paths: tuple[PathChange, ...]
+
+
 class ReplayReport(Contract):
-    """`seen` counts all entries; those of kinds that nothing recomputes (a call, a claim) are in no other number."""
+    """`seen` counts all entries; those of kinds that nothing recomputes (a call, a claim) are in no other number.
+    `differences` says of the first of `differed` where."""
 
     seen: int
     matched: int
     differed: tuple[str, ...]
     """Entry ids."""
     not_recomputable: tuple[ReasonCount, ...]
+    differences: tuple[Difference, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -69,15 +86,19 @@ class Replay:
         self._recomputers = recomputers
         self._seen = self._matched = 0
         self._differed: list[str] = []
+        self._differences: list[Difference] = []
         self._reasons: Counter[str] = Counter()
 
     def add(self, entry: Entry) -> None:
+        self.add_envelope(entry.envelope)
+
+    def add_envelope(self, envelope: Envelope) -> None:
         self._seen += 1
-        recompute = self._recomputers.find(entry.envelope.type)
+        recompute = self._recomputers.find(envelope.type)
         if recompute is None:
             return
         try:
-            recorded = entry.envelope.typed()
+            recorded = envelope.typed()
         except ValueError:
             self._reasons["unreadable"] += 1
             return
@@ -91,15 +112,47 @@ class Replay:
             if canonical_model(again) == canonical_model(recorded):
                 self._matched += 1
             else:
-                self._differed.append(entry.envelope.id)
+                self._differs(envelope, recorded, again)
+
+    def skip(self, *, matched: bool = False, reason: str = "") -> None:
+        """An entry that somebody else has looked at: of another kind, the same (`matched`), or not to be made again."""
+        self._seen += 1
+        self._matched += matched
+        if reason:
+            self._reasons[reason] += 1
+
+    def _differs(self, envelope: Envelope, recorded: Contract, again: Contract) -> None:
+        self._differed.append(envelope.id)
+        if len(self._differences) < MAX_SHOWN:
+            paths = differences(recorded.model_dump(mode="json"), again.model_dump(mode="json"))
+            self._differences.append(Difference(entry=envelope.id, subject=envelope.subject, paths=paths))
 
     def report(self) -> ReplayReport:
         return ReplayReport(
             seen=self._seen,
             matched=self._matched,
             differed=tuple(self._differed),
-            not_recomputable=tuple(ReasonCount(reason=r, count=n) for r, n in sorted(self._reasons.items())),
+            not_recomputable=_counted(self._reasons),
+            differences=tuple(self._differences),
         )
+
+
+def merged(reports: Sequence[ReplayReport]) -> ReplayReport:
+    """One report over the parts of a log, in their order."""
+    reasons: Counter[str] = Counter()
+    for report in reports:
+        reasons.update({each.reason: each.count for each in report.not_recomputable})
+    return ReplayReport(
+        seen=sum(report.seen for report in reports),
+        matched=sum(report.matched for report in reports),
+        differed=tuple(entry for report in reports for entry in report.differed),
+        not_recomputable=_counted(reasons),
+        differences=tuple(each for report in reports for each in report.differences)[:MAX_SHOWN],
+    )
+
+
+def _counted(reasons: Counter[str]) -> tuple[ReasonCount, ...]:
+    return tuple(ReasonCount(reason=reason, count=count) for reason, count in sorted(reasons.items()))
 
 
 def replay_check(entries: Iterable[Entry], recomputers: Recomputers) -> ReplayReport:

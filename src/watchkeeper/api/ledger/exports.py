@@ -13,17 +13,19 @@ from starlette.concurrency import run_in_threadpool
 
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.ledger.export import export
+from watchkeeper.policies.kept import write_policies
 
 router = APIRouter(tags=["ledger"])
 
 
 @router.get("/v1/ledger/export", response_class=FileResponse)
 async def exported(wired: Wired, caller: Viewer) -> FileResponse:
-    """Everything up to the newest checkpoint, as a tar of the export's files."""
+    """Everything up to the newest checkpoint, as a tar of the export's files, with the policies that it names."""
     scratch = tempfile.TemporaryDirectory(prefix="watchkeeper-export-")
     try:
         directory = Path(scratch.name) / "export"
         await export(wired.log, directory, wired.vkey)
+        write_policies(directory, *await wired.versions.kept())
         archive = await run_in_threadpool(_tar, directory)
     except BaseException:
         scratch.cleanup()
