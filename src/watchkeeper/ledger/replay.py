@@ -7,36 +7,36 @@ counted apart with its reason and is never a match.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.entries import EntryType, Envelope
-from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.differences import PathChange, differences
+from watchkeeper.ledger.again import ALTERED, Again, Made, made_again
+from watchkeeper.ledger.differences import PathChange
+from watchkeeper.ledger.recomputers import Load, NotRecomputableError, Recompute, Recomputers
 
 if TYPE_CHECKING:
     from watchkeeper.ledger.reader import Entry
 
+__all__ = ["NotRecomputableError", "Recompute", "Recomputers", "Replay", "ReplayReport", "replay_check", "replay_log"]
+
 MAX_SHOWN = 100
 """Of how many entries that differ a report says where; all are named."""
-
-Recompute = Callable[[Contract], Contract]
-"""From an entry's recorded data, the same data made again. Pure; raises NotRecomputableError where it cannot."""
-
-
-class NotRecomputableError(Exception):
-    """Something that the recomputation needs is gone; `reason` is a short code (`pruned`, `code`, `policy`)."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class ReasonCount(Contract):
     reason: str
     count: int
+
+
+class KindCount(Contract):
+    """What came of the entries of one kind."""
+
+    kind: str
+    matched: int = 0
+    differed: int = 0
+    not_recomputable: int = 0
 
 
 class Difference(Contract):
@@ -57,26 +57,13 @@ class ReplayReport(Contract):
     """Entry ids."""
     not_recomputable: tuple[ReasonCount, ...]
     differences: tuple[Difference, ...] = ()
+    kinds: tuple[KindCount, ...] = ()
+    altered: tuple[str, ...] = ()
+    """Entry ids whose evidence is no longer what they refer to; each is also among what is not recomputable."""
 
     @property
     def ok(self) -> bool:
-        return not self.differed
-
-
-class Recomputers:
-    """Which kinds can be made again, and how."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Recompute] = {}
-
-    def register(self, kind: EntryType, recompute: Recompute) -> None:
-        """Raises ValueError for a kind that has one: there is no second way to make a thing."""
-        if kind in self._known:
-            raise ValueError(f"{kind} has a recomputer")
-        self._known[kind] = recompute
-
-    def find(self, kind: str) -> Recompute | None:
-        return self._known.get(kind)
+        return not self.differed and not self.altered
 
 
 class Replay:
@@ -84,57 +71,59 @@ class Replay:
 
     def __init__(self, recomputers: Recomputers) -> None:
         self._recomputers = recomputers
-        self._seen = self._matched = 0
+        self._seen = 0
+        self._kinds: Counter[tuple[str, Made]] = Counter()
         self._differed: list[str] = []
         self._differences: list[Difference] = []
+        self._altered: list[str] = []
         self._reasons: Counter[str] = Counter()
 
-    def add(self, entry: Entry) -> None:
-        self.add_envelope(entry.envelope)
+    def add(self, entry: Entry, recompute: Recompute | None = None) -> None:
+        self.add_envelope(entry.envelope, recompute)
 
-    def add_envelope(self, envelope: Envelope) -> None:
+    def add_envelope(self, envelope: Envelope, recompute: Recompute | None = None) -> None:
+        """`recompute`: how, where that takes more than the entry; see `Recomputers.bound`."""
         self._seen += 1
-        recompute = self._recomputers.find(envelope.type)
-        if recompute is None:
-            return
-        try:
-            recorded = envelope.typed()
-        except ValueError:
-            self._reasons["unreadable"] += 1
-            return
-        try:
-            again = recompute(recorded)
-        except NotRecomputableError as missing:
-            self._reasons[missing.reason] += 1
-        except NotFoundError:
-            self._reasons["not_kept"] += 1
-        else:
-            if canonical_model(again) == canonical_model(recorded):
-                self._matched += 1
-            else:
-                self._differs(envelope, recorded, again)
+        recompute = recompute or self._recomputers.find(envelope.type)
+        if recompute is not None:
+            self._count(envelope, made_again(envelope, recompute))
+
+    def _count(self, envelope: Envelope, again: Again) -> None:
+        self._kinds[envelope.type, again.made] += 1
+        match again.made:
+            case Made.DIFFERS:
+                self._differed.append(envelope.id)
+                if len(self._differences) < MAX_SHOWN:
+                    shown = Difference(entry=envelope.id, subject=envelope.subject, paths=again.paths)
+                    self._differences.append(shown)
+            case Made.NOT_RECOMPUTABLE:
+                self._reasons[again.reason] += 1
+                if again.reason == ALTERED:
+                    self._altered.append(envelope.id)
 
     def skip(self, *, matched: bool = False, reason: str = "") -> None:
-        """An entry that somebody else has looked at: of another kind, the same (`matched`), or not to be made again."""
+        """An entry that somebody else has looked at: of another kind, a decision that is the same (`matched`), or one
+        that is not to be made again."""
         self._seen += 1
-        self._matched += matched
+        if matched:
+            self._kinds[EntryType.DECISION, Made.SAME] += 1
         if reason:
             self._reasons[reason] += 1
-
-    def _differs(self, envelope: Envelope, recorded: Contract, again: Contract) -> None:
-        self._differed.append(envelope.id)
-        if len(self._differences) < MAX_SHOWN:
-            paths = differences(recorded.model_dump(mode="json"), again.model_dump(mode="json"))
-            self._differences.append(Difference(entry=envelope.id, subject=envelope.subject, paths=paths))
 
     def report(self) -> ReplayReport:
         return ReplayReport(
             seen=self._seen,
-            matched=self._matched,
+            matched=sum(count for (_, made), count in self._kinds.items() if made is Made.SAME),
             differed=tuple(self._differed),
             not_recomputable=_counted(self._reasons),
             differences=tuple(self._differences),
+            kinds=tuple(self._kind(kind) for kind in sorted({kind for kind, _ in self._kinds})),
+            altered=tuple(self._altered),
         )
+
+    def _kind(self, kind: str) -> KindCount:
+        same, differs, gone = (self._kinds[kind, made] for made in Made)
+        return KindCount(kind=kind, matched=same, differed=differs, not_recomputable=gone)
 
 
 def merged(reports: Sequence[ReplayReport]) -> ReplayReport:
@@ -148,7 +137,22 @@ def merged(reports: Sequence[ReplayReport]) -> ReplayReport:
         differed=tuple(entry for report in reports for entry in report.differed),
         not_recomputable=_counted(reasons),
         differences=tuple(each for report in reports for each in report.differences)[:MAX_SHOWN],
+        kinds=_added(each for report in reports for each in report.kinds),
+        altered=tuple(entry for report in reports for entry in report.altered),
     )
+
+
+def _added(counts: Iterable[KindCount]) -> tuple[KindCount, ...]:
+    total: dict[str, KindCount] = {}
+    for each in counts:
+        known = total.get(each.kind, KindCount(kind=each.kind))
+        total[each.kind] = KindCount(
+            kind=each.kind,
+            matched=known.matched + each.matched,
+            differed=known.differed + each.differed,
+            not_recomputable=known.not_recomputable + each.not_recomputable,
+        )
+    return tuple(total[kind] for kind in sorted(total))
 
 
 def _counted(reasons: Counter[str]) -> tuple[ReasonCount, ...]:
@@ -163,9 +167,9 @@ def replay_check(entries: Iterable[Entry], recomputers: Recomputers) -> ReplayRe
     return replay.report()
 
 
-async def replay_log(entries: AsyncIterable[Entry], recomputers: Recomputers) -> ReplayReport:
-    """The same over `LogReader.iterate`."""
+async def replay_log(entries: AsyncIterable[Entry], recomputers: Recomputers, load: Load | None = None) -> ReplayReport:
+    """The same over `LogReader.iterate`. Without `load` there is no evidence: what needs it counts as pruned."""
     replay = Replay(recomputers)
     async for entry in entries:
-        replay.add(entry)
+        replay.add(entry, None if load is None else await recomputers.bound(entry.envelope, load))
     return replay.report()
