@@ -59,6 +59,12 @@ class Log:
     def sequencer_of(self, holder: str, batch: int = 5000) -> Sequencer:
         return Sequencer(self.store, self.clock, self.key, ORIGIN, holder=holder, batch=batch)
 
+    def rotate(self) -> SigningKey:
+        """From now on another key signs, as after a restart with a new key and the one before it."""
+        previous, self.key = self.key, SigningKey.generate(ORIGIN)
+        self.sequencer = Sequencer(self.store, self.clock, self.key, ORIGIN, previous=previous, holder="one")
+        return previous
+
     async def append(self, *drafts: Draft) -> tuple[EntryId, ...]:
         async with self.store.write() as tx:
             return await self.ledger.append(tx, *drafts)

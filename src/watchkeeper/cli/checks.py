@@ -19,8 +19,8 @@ import httpx
 from watchkeeper.cli.offers import offers
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.errors import ConfigError, StoreError, UnavailableError, WatchkeeperError
+from watchkeeper.daemon import signing
 from watchkeeper.daemon.settings import ApiSettings, GatewaySettings, Settings
-from watchkeeper.ledger.keys import load_key
 from watchkeeper.policies import load as policy_files
 from watchkeeper.policies.compile import compile_policy
 from watchkeeper.runbooks.loader import load_catalog
@@ -57,9 +57,8 @@ def offline(settings: Settings) -> Iterator[Check]:
         yield _protects(settings)
     if settings.ledger.witnesses or settings.ledger.policy_file is not None:
         yield _checked("witnesses", lambda: _witnesses(settings))
-    if settings.ledger.signing_key_path is not None:
-        path = settings.ledger.signing_key_path
-        yield _checked("signing key", lambda: load_key(path, settings.ledger.origin).verifier.vkey)
+    if settings.ledger.signing_key is not None or settings.ledger.signing_key_path is not None:
+        yield _checked("signing key", lambda: _signing_key(settings))
 
 
 def connecting(settings: Settings) -> Iterator[Check]:
@@ -108,6 +107,13 @@ def _witnesses(settings: Settings) -> str:
             next_step="add them to ledger.witnesses, by the same vkey",
         )
     return f"{len(asked)} witness(es), quorum {policy.quorum or 'none'}"
+
+
+def _signing_key(settings: Settings) -> str:
+    keys = signing.given(settings.ledger)
+    assert keys is not None, "the settings were asked before"
+    before = "" if keys.previous is None else f", handed over from key {keys.previous.verifier.key_id.hex()}"
+    return keys.current.verifier.vkey + before
 
 
 def _writable(directory: Path) -> str:

@@ -30,14 +30,15 @@ from watchkeeper.bus.memory import MemoryBus
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.daemon.health import Health
-from watchkeeper.daemon.home import KEY_FILE, Home
+from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.leader import Leader
 from watchkeeper.daemon.polling import Sources
 from watchkeeper.daemon.settings import Settings
+from watchkeeper.daemon.signing import keys as signing_keys
 from watchkeeper.daemon.witnesses import Book, WitnessClient, Witnesses
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.keys import SigningKey, create_key, load_key
+from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.sequencer import Sequencer
@@ -95,6 +96,7 @@ def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
     found += [source.bearer for source in settings.prometheus if source.bearer is not None]
     found += [sink.url for sink in settings.notify]
     found += [sink.bearer for sink in settings.notify if sink.bearer is not None]
+    found += [key for key in (settings.ledger.signing_key, settings.ledger.previous_signing_key) if key is not None]
     if settings.database.url is not None:
         found.append(settings.database.url)
     return tuple(found)
@@ -123,7 +125,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
     """
     ground = _ground(settings, home, system)
     clock, store, health, holder = ground.clock, ground.store, ground.health, ground.holder
-    signer = _signer(settings, home)
+    keys = signing_keys(settings.ledger, home.path)
     bus: Bus = MemoryBus(clock)
     inbox = Inbox(store, clock, settings.inbox_capacity)
     signals = SignalState(settings.state, settings.topology(), price)
@@ -140,8 +142,8 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         store=store,
         ledger=ground.ledger,
         evidence=ground.evidence,
-        signer=signer,
-        sequencer=Sequencer(store, clock, signer, settings.ledger.origin, holder=holder),
+        signer=keys.current,
+        sequencer=Sequencer(store, clock, keys.current, settings.ledger.origin, previous=keys.previous, holder=holder),
         log=LogReader(store),
         tokens=Tokens(store, clock),
         versions=ground.versions,
@@ -157,7 +159,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         crew=crew,
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
-        witnesses=_witnesses(ground, signer),
+        witnesses=_witnesses(ground, keys.current),
     )
 
 
@@ -223,13 +225,6 @@ def sentry(parts: Parts, opened: Callable[[IncidentId], None]) -> Sentry:
         parts.clock,
         opened,
     )
-
-
-def _signer(settings: Settings, home: Home) -> SigningKey:
-    path = settings.ledger.signing_key_path or home.path / KEY_FILE
-    if settings.ledger.signing_key_path is None and not path.exists():
-        return create_key(path, settings.ledger.origin)
-    return load_key(path, settings.ledger.origin)
 
 
 def _gateways(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> tuple[LiteLLMPoller, ...]:

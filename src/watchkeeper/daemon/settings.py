@@ -117,6 +117,8 @@ class RunbookSettings(Contract):
 class LedgerSettings(Contract):
     origin: str = Field(default="watchkeeper.local/log", pattern=r"^[^\s+]+$")
     """The log's name in checkpoints: unique to this installation, no spaces, no plus sign."""
+    signing_key: SecretStr | None = None
+    """The log's signing key itself. Made in the data directory at the first start when no key is given."""
     signing_key_path: Path | None = None
     """Made in the data directory at the first start when not given."""
     witnesses: tuple[WitnessConfig, ...] = ()
@@ -134,6 +136,22 @@ class LedgerSettings(Contract):
     def policy(self) -> QuorumPolicy | None:
         """The policy file's content. Raises InputError with file:line."""
         return None if self.policy_file is None else read_policy(self.policy_file)
+
+    """The same as a file of mode 0600, which `watchkeeper ledger keygen` makes."""
+    previous_signing_key: SecretStr | None = None
+    """The key that signed before this one: with it, the next batch hands the log over."""
+    previous_key_path: Path | None = None
+    """The same as a file of mode 0600."""
+
+    @model_validator(mode="after")
+    def _each_key_once(self) -> Self:
+        for name, secret, path in (
+            ("signing_key", self.signing_key, self.signing_key_path),
+            ("previous_signing_key", self.previous_signing_key, self.previous_key_path),
+        ):
+            if secret is not None and path is not None:
+                raise ValueError(f"{name} is given twice: as a secret and as the path of a key file")
+        return self
 
 
 class LogSettings(Contract):

@@ -15,7 +15,8 @@ from typing import Literal
 from watchkeeper.core.entries import GENESIS_PREV
 from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
+from watchkeeper.ledger.checkpoint import Checkpoint
+from watchkeeper.ledger.keychain import KeyChain, Rotation
 from watchkeeper.ledger.merkle import Tile, Tree, leaf_hash
 from watchkeeper.ledger.note import VerifierKey, b64
 from watchkeeper.ledger.snapshot import Copies, Page, RawRow
@@ -85,8 +86,11 @@ class VerifyReport(Contract):
 class Audit:
     """Feed pages in order, then what waits, then ask for the report."""
 
-    def __init__(self, keys: Iterable[VerifierKey], anchor: str | None = None) -> None:
+    def __init__(
+        self, keys: Iterable[VerifierKey], anchor: str | None = None, rotations: Iterable[Rotation] = ()
+    ) -> None:
         self._keys = tuple(keys)
+        self._chain = KeyChain(self._keys, rotations)
         self._tree = Tree()
         self._next = 0
         self._writers: dict[str, tuple[int, str]] = {}
@@ -168,7 +172,7 @@ class Audit:
         if note is None:
             return None
         try:
-            anchor = open_checkpoint(note, self._keys)
+            anchor = self._chain.remembered(note)
         except VerificationError:
             self.problem("anchor", Code.BAD_ANCHOR)
             return None
@@ -223,7 +227,7 @@ class Audit:
     def _checkpoint(self, size: int, note: str) -> None:
         self._checkpoints += 1
         try:
-            checkpoint = open_checkpoint(note, self._keys)
+            checkpoint = self._chain.open(size, note)
         except VerificationError:
             self.problem(f"checkpoint {size}", Code.BAD_CHECKPOINT)
             return

@@ -20,6 +20,7 @@ from watchkeeper.ledger import cosignedfile
 from watchkeeper.ledger.audit import Audit, Code, VerifyReport
 from watchkeeper.ledger.checkpoint import Checkpoint
 from watchkeeper.ledger.cosigned import Cosigned
+from watchkeeper.ledger.keychain import Rotation, rotation_in
 from watchkeeper.ledger.merkle import leaf_hash
 from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, VerifierKey
 from watchkeeper.ledger.reader import Entry, LogReader, parse_entry
@@ -63,7 +64,7 @@ async def export(reader: LogReader, directory: Path, vkey: str) -> ExportReport:
 
 def verify_export(directory: Path, vkey: str, anchor: str | None = None) -> VerifyReport:
     """Verifies an export with nothing but its files and the key you trust."""
-    audit = Audit([VerifierKey.from_vkey(vkey)], anchor)
+    audit = Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory))
     newest = _read(directory / CHECKPOINT).decode(errors="replace")
     last = ""
     for page in _pages(directory):
@@ -87,6 +88,14 @@ def exported_entries(directory: Path) -> Iterator[Entry]:
     """The entries of an export, in order, for replay. Verify the export first."""
     for index, line in enumerate(_lines(directory / ENTRIES, MAX_ENTRY_BYTES)):
         yield parse_entry(index, line, leaf_hash(line).hex())
+
+
+def _rotations(directory: Path) -> Iterator[Rotation]:
+    """A first look over all lines, for nothing but the rotations: a checkpoint's key may be named long after it."""
+    for index, line in enumerate(_lines(directory / ENTRIES, MAX_ENTRY_BYTES)):
+        found = rotation_in(index, line)
+        if found is not None:
+            yield found
 
 
 def _prepare(directory: Path) -> None:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, String, func, or_, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from watchkeeper.core.entries import EntryType
 from watchkeeper.ledger import cosigned
 from watchkeeper.ledger.cosigned import Cosigned
+from watchkeeper.ledger.keychain import MAX_ROTATIONS, Rotation, rotation_in
 from watchkeeper.ledger.merkle import TILE
 from watchkeeper.ledger.tables import (
     ledger_checkpoint,
@@ -88,6 +90,17 @@ _COPIES = (
 _FEW = 100
 
 
+async def rotations(tx: AsyncConnection) -> list[Rotation]:
+    """Every rotation that has its index, in order."""
+    query = select(ledger_entry.c.idx, ledger_staged.c.body).join(
+        ledger_staged, ledger_staged.c.id == ledger_entry.c.staged_id
+    )
+    query = query.where(ledger_staged.c.type == EntryType.KEY_ROTATED.value).order_by(ledger_entry.c.idx)
+    rows = await tx.execute(query.limit(MAX_ROTATIONS))
+    found = (rotation_in(row.idx, row.body) for row in rows)
+    return [each for each in found if each is not None]
+
+
 class Snapshot:
     def __init__(self, tx: AsyncConnection) -> None:
         self._tx = tx
@@ -100,6 +113,10 @@ class Snapshot:
         query = select(ledger_checkpoint.c.body).order_by(ledger_checkpoint.c.size.desc()).limit(1)
         body: str | None = (await self._tx.execute(query)).scalar_one_or_none()
         return body
+
+    async def rotations(self) -> list[Rotation]:
+        """Where the log was handed over to another key, in order."""
+        return await rotations(self._tx)
 
     async def pages(self, end: int | None = None) -> AsyncIterator[Page]:
         """Every index that is stored, below `end`, in order."""
