@@ -42,7 +42,7 @@ def test_the_fast_path_is_rfc8785_byte_for_byte(value: JsonValue) -> None:
     assert canonical(value) == fast == rfc8785.dumps(value)
 
 
-anything = st.text(st.characters())  # half surrogate pairs too
+anything = st.text(st.characters()) | st.text('":,.0123[]{}\\e+-a')  # half surrogate pairs, and what looks like JSON
 numbers = (
     st.floats()
     | st.integers()
@@ -90,6 +90,10 @@ def test_ordinary_floats_need_no_second_look(value: list[JsonValue]) -> None:
 
 
 def test_text_that_looks_like_a_number_stays_as_it_is() -> None:
+    for text in ('a":1.0,', "a\\", ":1.0,", 'a\\":2.0}', "[3.0]"):
+        assert canonical({text: [text, text], "a": 1.0, "b": text}) == rfc8785.dumps(
+            {text: [text, text], "a": 1.0, "b": text}
+        )
     value: JsonValue = {"a:1.0,": [",1e+21]", ":12345678901234567890", 1.0], "[-0.0]": "\U0001f600"}
     assert canonical(value) == rfc8785.dumps(value)
 

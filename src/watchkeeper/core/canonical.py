@@ -1,8 +1,8 @@
 """Canonical JSON (RFC 8785): the one byte form of a contract, for hashes, signatures and replay.
 
 The standard library writes the document whole, and a look at its text says whether that is RFC 8785 already: it is,
-unless a number may be spelled otherwise or a key may be ordered otherwise. Then whole doubles are made integers, which
-settles most of it, and `rfc8785` does what is left. Property tests hold all three to the same bytes.
+unless a number may be spelled otherwise or a key may be ordered otherwise. Whole doubles are then written as integers,
+which settles most of it, and `rfc8785` does what is left. Property tests hold every way to the same bytes.
 It does not accept what is not JSON: keys are strings.
 """
 
@@ -15,10 +15,15 @@ import rfc8785
 from pydantic import BaseModel, JsonValue
 
 _SAFE = 2**53 - 1
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+).encode
 _UNSURE_NUMBER = re.compile(r"[:,\[]-?\d+(?:\.0[,\]}]|(?:\.\d+)?e[+-]|\d{15})").search
 """A whole double, an exponent, or sixteen digits: where Python and RFC 8785 differ, or may. A text that looks like that
 costs time, not correctness."""
+_WHOLE_MEMBERS = re.compile(r'(?<=\w":)(-?[1-9]\d{0,14}|0)\.0(?=[,\]}])').sub
+"""Whole doubles as values of an object. The quote after a letter is neither escaped nor the first of a string, so it ends
+a key, and what follows the colon is a number."""
 _BEYOND_UTF16 = re.compile("[\U00010000-\U0010ffff]").search
 """RFC 8785 orders keys by UTF-16 units, Python by code points: they part only where there are surrogate pairs."""
 
@@ -42,8 +47,12 @@ def _quick(value: JsonValue) -> bytes | None:
         text = _encode(value)
     except (ValueError, TypeError):  # not JSON: rfc8785 says what is wrong
         return None
-    if _UNSURE_NUMBER(text) or not (text.isascii() or _BEYOND_UTF16(text) is None):
+    if not text.isascii() and _BEYOND_UTF16(text):
         return None
+    if _UNSURE_NUMBER(text):
+        text = _WHOLE_MEMBERS(r"\1", text)
+        if _UNSURE_NUMBER(text):
+            return None
     return text.encode()
 
 
