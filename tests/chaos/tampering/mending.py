@@ -9,7 +9,7 @@ from typing import Any
 
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.entries import GENESIS_PREV
-from watchkeeper.ledger.merkle import Tree, leaf_hash
+from watchkeeper.ledger.merkle import Tile, Tree, leaf_hash
 
 
 def body_at(rows: sqlite3.Connection, index: int) -> bytes:
@@ -39,7 +39,7 @@ def mend(rows: sqlite3.Connection) -> None:
     """Chains, copies, leaves, tiles, head and writers as if every body had always been so."""
     writers: dict[str, tuple[int, str]] = {}
     tree = Tree()
-    tiles = []
+    tiles: list[Tile] = []
     query = "SELECT e.idx, s.id, s.body FROM ledger_entry e JOIN ledger_staged s ON s.id = e.staged_id ORDER BY e.idx"
     for index, staged, body in rows.execute(query).fetchall():
         mended = _chained(json.loads(body), writers)
