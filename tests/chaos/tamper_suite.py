@@ -18,7 +18,7 @@ from typing import Any
 from watchkeeper.ledger.fsck import fsck
 
 from tests.chaos.suite import Done, Plan
-from tests.chaos.tampering import around, entries
+from tests.chaos.tampering import around, entries, files
 from tests.chaos.tampering.world import Honest, World, copied, honest_log
 from watchkeeper.ledger.audit import VerifyReport
 from watchkeeper.ledger.reader import LogReader
@@ -29,9 +29,12 @@ KINDS: dict[str, Callable[[World, random.Random], set[str]]] = {
 }
 
 
+FILES = {kind.__name__: kind for kind in files.KINDS}
+
+
 class TamperSuite:
     def plan(self, seed: int) -> Plan:
-        return {"seed": seed, "kind": random.Random(seed).choice(sorted(KINDS))}
+        return {"seed": seed, "kind": random.Random(seed).choice(sorted({**KINDS, **FILES}))}
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[Plan], dict[str, Any]]]:
@@ -57,17 +60,21 @@ async def _holds(honest: Honest) -> None:
 
 def _tampered(honest: Honest, plan: Plan) -> dict[str, Any]:
     rng = random.Random(plan["seed"])
-    rng.random()
+    rng.random()  # the kind was drawn with the first
     with tempfile.TemporaryDirectory(prefix="watchkeeper-tamper-") as directory:
-        world = copied(honest, Path(directory))
-        places = KINDS[plan["kind"]](world, rng)
-        verified, checked = asyncio.run(_reports(world))
-    by = "verify" if not verified.ok else "fsck" if not checked.ok else ""
-    assert by, f"{plan['kind']} of seed {plan['seed']} was not found; it is at {sorted(places)[:5]}"
-    told = {problem.where for report in (verified, checked) for problem in report.problems}
-    assert told & places, (
-        f"{plan['kind']} of seed {plan['seed']} at {sorted(places)[:5]} was told at {sorted(told)[:9]}"
-    )
+        if plan["kind"] in FILES:
+            world = World(honest, Path(directory))
+            told, meant = FILES[plan["kind"]](world, rng)
+            by = "files" if told else ""
+        else:
+            world = copied(honest, Path(directory))
+            meant = KINDS[plan["kind"]](world, rng)
+            verified, checked = asyncio.run(_reports(world))
+            by = "verify" if not verified.ok else "fsck" if not checked.ok else ""
+            told = {problem.where for report in (verified, checked) for problem in report.problems}
+    what = f"{plan['kind']} of seed {plan['seed']} at {sorted(meant)[:5]}"
+    assert by, f"{what} was not found"
+    assert told & meant, f"{what} was told at {sorted(told)[:9]}"
     return {"found": True, "by": by}
 
 

@@ -7,8 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
+
+from watchkeeper.ledger.members import Format
+from watchkeeper.ledger.proof import TlogProof
 
 from tests.testbed.entries import INCIDENT, PERSON, one_of_each
 from tests.testbed.ledgers import ORIGIN, Log, draft
@@ -20,6 +23,7 @@ from watchkeeper.core.ids import OrderId
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.export import export
 from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.note import Note, b64_strict
 from watchkeeper.store.engine import Store
 
 BATCHES = (3, 1, 40, 17, 212, 5, 1, 90, 33, 64, 12, 130, 2, 7)
@@ -30,12 +34,16 @@ EARLIER = 10
 
 @dataclass(frozen=True)
 class Honest:
-    """`older` is the database as it was after `EARLIER` batches; `foreign` another log of the same name."""
+    """`older` is the database as it was after `EARLIER` batches; `foreign` another log of the same name; `lines` and
+    `tiles` are its exports."""
 
     directory: Path
     vkey: str
     anchor: str
-    older_anchor: str
+    sizes: tuple[int, ...]
+    """Of all checkpoints."""
+    proofs: tuple[tuple[str, bytes], ...]
+    """Proofs of single entries, each with the entry's bytes."""
 
     @property
     def database(self) -> Path:
@@ -48,10 +56,6 @@ class Honest:
     @property
     def foreign(self) -> Path:
         return self.directory / "foreign.db"
-
-    @property
-    def exported(self) -> Path:
-        return self.directory / "export"
 
 
 class World:
@@ -86,15 +90,16 @@ def copied(honest: Honest, directory: Path) -> World:
 
 async def honest_log(directory: Path) -> Honest:
     key = SigningKey.generate(ORIGIN)
-    anchors = await _grow(directory / "log.db", key, directory / "older.db", directory / "export")
+    await _grow(directory / "log.db", key, directory / "older.db")
     await _grow(directory / "foreign.db", SigningKey.generate(ORIGIN))
-    return Honest(directory, key.verifier.vkey, anchors[-1], anchors[EARLIER - 1])
+    anchor, proofs = await _taken_out(directory, key)
+    for name in ("log.db", "older.db", "foreign.db"):
+        await _without_guards(directory / name)
+    return Honest(directory, key.verifier.vkey, anchor, tuple(accumulate(BATCHES)), proofs)
 
 
-async def _grow(database: Path, key: SigningKey, older: Path | None = None, exported: Path | None = None) -> list[str]:
-    """Returns the newest checkpoint after each batch."""
+async def _grow(database: Path, key: SigningKey, older: Path | None = None) -> None:
     store = Store(f"sqlite+aiosqlite:///{database}")
-    anchors: list[str] = []
     try:
         await create_tables(store)
         clock = ManualClock()
@@ -104,16 +109,38 @@ async def _grow(database: Path, key: SigningKey, older: Path | None = None, expo
         for number, count in enumerate(BATCHES, start=1):
             async with store.write() as tx:
                 refs = [await evidence.put(tx, EvidenceKind.COMMENT, f"what {number} says".encode()) for _ in range(2)]
-            await log.append(*_drafts(count - 1, refs))
-            async with store.write() as tx:
+                await log.ledger.append(tx, *_drafts(count - 1, refs))
                 await second.append(tx, draft(number))
-            clock.advance(timedelta(seconds=30).total_seconds())
+            clock.advance(30)
             assert await log.sequencer.run_once() == count
-            anchors.append(await log.checkpoint())
             if older is not None and number == EARLIER:
                 _backup(database, older)
-        if exported is not None:
-            await export(log.reader, exported, key.verifier.vkey)
+    finally:
+        await store.close()
+
+
+async def _taken_out(directory: Path, key: SigningKey) -> tuple[str, tuple[tuple[str, bytes], ...]]:
+    """The exports; returns the newest checkpoint, and proofs with the bytes that they are of."""
+    store = Store(f"sqlite+aiosqlite:///{directory / 'log.db'}")
+    try:
+        log = Log(store, ManualClock(), key)
+        await export(log.reader, directory / "lines", key.verifier.vkey, Format.JSONL)
+        await export(log.reader, directory / "tiles", key.verifier.vkey, Format.TILES)
+        note = Note.from_text(await log.checkpoint())
+        proofs = []
+        for index in range(0, sum(BATCHES), 29):
+            shown = await log.reader.inclusion(index)
+            proof = TlogProof(index, tuple(b64_strict(each) for each in shown.hashes), note)
+            (entry,) = await log.reader.entries(index, index + 1)
+            proofs.append((proof.to_text(), entry.envelope.to_bytes()))
+        return note.to_text(), tuple(proofs)
+    finally:
+        await store.close()
+
+
+async def _without_guards(database: Path) -> None:
+    store = Store(f"sqlite+aiosqlite:///{database}")
+    try:
         async with store.write() as tx:
             await unguarded(tx)
     finally:
@@ -121,7 +148,6 @@ async def _grow(database: Path, key: SigningKey, older: Path | None = None, expo
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode=DELETE")
-    return anchors
 
 
 def _backup(database: Path, copy: Path) -> None:
