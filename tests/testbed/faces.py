@@ -142,6 +142,7 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
         verify=lambda anchor: verify(log.reader, log.key.verifier.vkey, anchor),
         vkey=log.key.verifier.vkey,
         store=store,
+        pruner=store,
     )
 
 

@@ -59,3 +59,7 @@ class Services:
     verify: Callable[[str | None], Awaitable[VerifyReport]]
     vkey: str
     store: Store
+    pruner: Store
+    """For those who take evidence or pruned entries away."""
+    guarding: str = "triggers"
+    """What keeps the database role of this daemon from changing the record."""

@@ -38,6 +38,7 @@ from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.calendar import Calendar
 from watchkeeper.daemon.compose import Parts, compose, secrets_of, sentry
+from watchkeeper.daemon.database import Guarding, libpq, prepare
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
@@ -45,7 +46,6 @@ from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
-from watchkeeper.store import schema
 from watchkeeper.store.leases import Lease
 
 log = structlog.get_logger(__name__)
@@ -87,6 +87,7 @@ class Daemon:
         self._jobs = Jobs(parts.leader, parts.health)
         self._calendar = Calendar(self._jobs)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._guarding = Guarding.TRIGGERS
 
     def _graph_for(self, incident: IncidentId, lease: Lease) -> CompiledStateGraph[Any, Any, Any, Any]:
         steps = Steps(self._parts.store, self._parts.clock, incident, lease)
@@ -94,7 +95,7 @@ class Daemon:
 
     async def start(self) -> None:
         parts = self._parts
-        await schema.upgrade(parts.store)
+        self._guarding = await prepare(parts.settings, parts.store, parts.pruner)
         await self._first_policy()
         await parts.tokens.keep(parts.home.local_token(), "local-admin", PrincipalKind.PERSON, (Role.ADMIN,))
         await self._record_start()
@@ -122,6 +123,7 @@ class Daemon:
         await parts.http.aclose()
         await parts.bus.close()
         await parts.store.close()
+        await parts.pruner.close()
 
     def services(self) -> Services:
         parts, crew = self._parts, self._parts.crew
@@ -146,6 +148,8 @@ class Daemon:
             verify=lambda anchor: verify(parts.log, vkey, anchor),
             vkey=vkey,
             store=parts.store,
+            pruner=parts.pruner,
+            guarding=self._guarding,
         )
 
     def health(self) -> HealthReport:
@@ -249,7 +253,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
 def _checkpoints(parts: Parts) -> contextlib.AbstractAsyncContextManager[BaseCheckpointSaver[str]]:
     if parts.store.is_sqlite:
         return sqlite_checkpoints(Path(parts.settings.data_dir) / "checkpoints.db")
-    return postgres_checkpoints(parts.store.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    return postgres_checkpoints(libpq(parts.store))
 
 
 @contextlib.asynccontextmanager
