@@ -145,6 +145,7 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
         vkey=log.key.verifier.vkey,
         witnessing=Witnesses((), book, None),
         store=store,
+        pruner=store,
     )
 
 

@@ -72,3 +72,7 @@ class Services:
     vkey: str
     witnessing: Witnessing
     store: Store
+    pruner: Store
+    """For those who take evidence or pruned entries away."""
+    guarding: str = "triggers"
+    """What keeps the database role of this daemon from changing the record."""

@@ -68,6 +68,8 @@ class Parts:
     clock: Clock
     holder: str
     store: Store
+    pruner: Store
+    """For those who take evidence or pruned entries away; the same as `store` where the database has one role."""
     ledger: Ledger
     evidence: Evidence
     signer: SigningKey
@@ -97,9 +99,7 @@ def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
     found += [sink.url for sink in settings.notify]
     found += [sink.bearer for sink in settings.notify if sink.bearer is not None]
     found += [key for key in (settings.ledger.signing_key, settings.ledger.previous_signing_key) if key is not None]
-    if settings.database.url is not None:
-        found.append(settings.database.url)
-    return tuple(found)
+    return (*found, *settings.database.secrets())
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         clock=clock,
         holder=holder,
         store=store,
+        pruner=pruner_of(settings, store),
         ledger=ground.ledger,
         evidence=ground.evidence,
         signer=keys.current,
@@ -225,6 +226,12 @@ def sentry(parts: Parts, opened: Callable[[IncidentId], None]) -> Sentry:
         parts.clock,
         opened,
     )
+
+
+def pruner_of(settings: Settings, store: Store) -> Store:
+    """The store of the role that may take away; `store` itself where there is none."""
+    url = settings.database.pruner_url
+    return store if url is None else Store(url.get_secret_value())
 
 
 def _gateways(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> tuple[LiteLLMPoller, ...]:

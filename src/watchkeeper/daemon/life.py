@@ -38,6 +38,7 @@ from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.calendar import Calendar
 from watchkeeper.daemon.compose import Parts, compose, secrets_of, sentry
+from watchkeeper.daemon.database import Guarding, libpq, prepare
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
@@ -46,7 +47,6 @@ from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
-from watchkeeper.store import schema
 from watchkeeper.store.leases import Lease
 
 log = structlog.get_logger(__name__)
@@ -89,6 +89,7 @@ class Daemon:
         self._jobs = Jobs(parts.leader, parts.health)
         self._calendar = Calendar(self._jobs)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._guarding = Guarding.TRIGGERS
 
     def _graph_for(self, incident: IncidentId, lease: Lease) -> CompiledStateGraph[Any, Any, Any, Any]:
         steps = Steps(self._parts.store, self._parts.clock, incident, lease)
@@ -96,7 +97,7 @@ class Daemon:
 
     async def start(self) -> None:
         parts = self._parts
-        await schema.upgrade(parts.store)
+        self._guarding = await prepare(parts.settings, parts.store, parts.pruner)
         await self._jobs.run("ask witnesses", parts.witnesses.look)
         await self._first_policy()
         await parts.tokens.keep(parts.home.local_token(), "local-admin", PrincipalKind.PERSON, (Role.ADMIN,))
@@ -125,6 +126,7 @@ class Daemon:
         await parts.http.aclose()
         await parts.bus.close()
         await parts.store.close()
+        await parts.pruner.close()
 
     def services(self) -> Services:
         parts, crew = self._parts, self._parts.crew
@@ -150,6 +152,8 @@ class Daemon:
             vkey=vkey,
             witnessing=parts.witnesses,
             store=parts.store,
+            pruner=parts.pruner,
+            guarding=self._guarding,
         )
 
     def health(self) -> HealthReport:
@@ -255,7 +259,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
 def _checkpoints(parts: Parts) -> contextlib.AbstractAsyncContextManager[BaseCheckpointSaver[str]]:
     if parts.store.is_sqlite:
         return sqlite_checkpoints(Path(parts.settings.data_dir) / "checkpoints.db")
-    return postgres_checkpoints(parts.store.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    return postgres_checkpoints(libpq(parts.store))
 
 
 @contextlib.asynccontextmanager

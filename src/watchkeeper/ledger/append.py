@@ -40,9 +40,7 @@ class _Chain(NamedTuple):
 class Ledger:
     """One writer of the log. `source` names the installation; `writer` must be unique to this process' role in it."""
 
-    def __init__(
-        self, store: Store, clock: Clock, *, source: str, writer: str, max_pending: int = MAX_PENDING
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, *, source: str, writer: str, max_pending: int = MAX_PENDING) -> None:
         if not source or not writer or "/" in writer or len(writer) > 128:
             raise ConfigError(
                 f"{writer!r} of {source!r} cannot name a ledger writer",

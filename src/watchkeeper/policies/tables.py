@@ -1,7 +1,7 @@
 """The tables of authority: stops, approvals, claims, remedies in force, policy versions.
 
-Policy documents, versions and their history are append-only by trigger, since decisions are replayed with them.
-Columns are what queries need; `body` is the canonical JSON of the contract and is what is read back.
+Columns are what queries need; `body` is the canonical JSON of the contract and is what is read back. Policy documents,
+versions and their history are append-only by trigger, since decisions are replayed with them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from enum import IntEnum
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -33,6 +33,9 @@ IDLE_MS = 2000
 
 CONNECT_S, SILENT_MS = 5, 10_000
 """How long a server that does not answer may keep us from knowing that it is gone (PostgreSQL)."""
+
+FORBIDDEN = "42501"
+"""PostgreSQL's insufficient_privilege."""
 
 PRAGMAS = (
     "journal_mode=WAL",
@@ -186,6 +189,12 @@ class _store_errors:  # reads as a statement: `with _store_errors():`
                 f"the database cannot hold a value: {_detail(error)}",
                 cause="a text is too long, a number too great, or a character is not storable",
                 next_step="shorten it where it comes from; if that is Watchkeeper, report this as a bug",
+            ) from error
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") == FORBIDDEN:
+            raise StoreError(
+                f"the database role may not do this: {_detail(error)}",
+                cause="the role is held back on purpose, or a right was not granted to it",
+                next_step="watchkeeper config check --connect",
             ) from error
         if isinstance(error, SQLAlchemyError):
             raise StoreError(
