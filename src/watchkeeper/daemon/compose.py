@@ -54,7 +54,7 @@ from watchkeeper.signals.pricing import price
 from watchkeeper.signals.prometheus import PrometheusPoller
 from watchkeeper.signals.sources import SourceBook
 from watchkeeper.signals.state import SignalState
-from watchkeeper.store.engine import Store
+from watchkeeper.store.engine import Store, parsed_url
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
     found += [sink.bearer for sink in settings.notify if sink.bearer is not None]
     if settings.database.url is not None:
         found.append(settings.database.url)
+        password = parsed_url(settings.database.url.get_secret_value()).password
+        found += [SecretStr(password)] if password else []
     return tuple(found)
 
 
@@ -108,6 +110,7 @@ class _Ground:
     store: Store
     holder: str
     ledger: Ledger
+    redactor: Redactor
     evidence: Evidence
     versions: PolicyVersions
     claims: Claims
@@ -164,16 +167,17 @@ def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
     store = Store(settings.database_url())
     holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
     ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
-    evidence = Evidence(store, Redactor((*secrets_of(settings), home.local_token())), clock)
+    redactor = Redactor((*secrets_of(settings), home.local_token()))
+    evidence = Evidence(store, redactor, clock)
     versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
-    return _Ground(settings, health, clock, store, holder, ledger, evidence, versions, claims, http)
+    return _Ground(settings, health, clock, store, holder, ledger, redactor, evidence, versions, claims, http)
 
 
 def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     settings, clock, store, ledger = ground.settings, ground.clock, ground.store, ground.ledger
-    recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), Redactor(secrets_of(settings)), clock)
+    recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), ground.redactor, clock)
     adapters = _adapters(settings, recorder, clock)
     return Crew(
         store=store,
