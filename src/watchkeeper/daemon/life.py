@@ -43,6 +43,7 @@ from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store import schema
@@ -141,6 +142,7 @@ class Daemon:
             versions=parts.versions,
             log=parts.log,
             evidence=parts.evidence,
+            eraser=Eraser(parts.store, parts.ledger, parts.evidence),
             alertmanager=parts.settings.alertmanager,
             health=self.health,
             verify=lambda anchor: verify(parts.log, vkey, anchor),
