@@ -35,6 +35,7 @@ from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.health import Health
 from watchkeeper.daemon.witnesses import Book, Witnesses
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies.approvals import Approvals, draft
@@ -139,6 +140,7 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
         versions=versions,
         log=log.reader,
         evidence=evidence,
+        eraser=Eraser(store, log.ledger, evidence),
         alertmanager=AlertmanagerConfig(),
         health=lambda: HealthReport(acting=True, sources={"litellm:main": "ok"}),
         verify=lambda anchor: verify(log.reader, log.key.verifier.vkey, anchor),

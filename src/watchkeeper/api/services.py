@@ -14,6 +14,7 @@ from watchkeeper.api.tokens import Tokens
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.ledger.cosigned import WitnessReport
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.verify import VerifyReport
@@ -66,6 +67,7 @@ class Services:
     versions: PolicyVersions
     log: LogReader
     evidence: Evidence
+    eraser: Eraser
     alertmanager: AlertmanagerConfig
     health: Callable[[], HealthReport]
     verify: Callable[[str | None], Awaitable[VerifyReport]]

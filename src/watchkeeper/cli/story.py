@@ -64,7 +64,8 @@ def _told(step: dict[str, Any]) -> list[str]:
 
 
 def _evidence(shown: dict[str, Any], with_text: bool) -> Iterator[Line]:
-    gone = "" if shown["text"] is not None else ", no longer kept"
+    why = ", erased" if shown.get("gone") == "erased" else ", no longer kept"
+    gone = "" if shown["text"] is not None else why
     name = shown["commitment"].removeprefix("hmac-sha256:")[:12]
     yield Line(f"{_INDENT}evidence: {shown['kind']} {name}, {shown['size']} bytes{gone}", "dim")
     if with_text and shown["text"] is not None:

@@ -112,6 +112,7 @@ class _Ground:
     store: Store
     holder: str
     ledger: Ledger
+    redactor: Redactor
     evidence: Evidence
     versions: PolicyVersions
     claims: Claims
@@ -177,16 +178,17 @@ def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
     store = Store(settings.database_url())
     holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
     ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
-    evidence = Evidence(store, Redactor((*secrets_of(settings), home.local_token())), clock)
+    redactor = Redactor((*secrets_of(settings), home.local_token()))
+    evidence = Evidence(store, redactor, clock)
     versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
-    return _Ground(settings, health, clock, store, holder, ledger, evidence, versions, claims, http)
+    return _Ground(settings, health, clock, store, holder, ledger, redactor, evidence, versions, claims, http)
 
 
 def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     settings, clock, store, ledger = ground.settings, ground.clock, ground.store, ground.ledger
-    recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), Redactor(secrets_of(settings)), clock)
+    recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), ground.redactor, clock)
     adapters = _adapters(settings, recorder, clock)
     return Crew(
         store=store,

@@ -45,6 +45,7 @@ from watchkeeper.daemon.logs import configure
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store.leases import Lease
@@ -146,6 +147,7 @@ class Daemon:
             versions=parts.versions,
             log=parts.log,
             evidence=parts.evidence,
+            eraser=Eraser(parts.store, parts.ledger, parts.evidence),
             alertmanager=parts.settings.alertmanager,
             health=self.health,
             verify=lambda anchor: verify(parts.log, vkey, anchor),

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from watchkeeper.core.entries import EntryType, Envelope
+from watchkeeper.core.entries import EntryType, Envelope, EvidenceErased
 from watchkeeper.core.errors import NotFoundError, VerificationError
 from watchkeeper.core.model import Contract
 from watchkeeper.ledger import cosigned
@@ -96,6 +96,19 @@ class LogReader:
     async def by_id(self, entry_id: str) -> Entry | None:
         found = await self._read(_ENTRIES.where(ledger_staged.c.entry_id == entry_id))
         return found[0] if found else None
+
+    async def erased(self) -> frozenset[str]:
+        """The commitments of all bodies that a person had erased, as the newest `MAX_READ` entries about it say."""
+        query = (
+            select(ledger_staged.c.body)
+            .where(ledger_staged.c.type == EntryType.EVIDENCE_ERASED)
+            .order_by(ledger_staged.c.id.desc())
+            .limit(MAX_READ)
+        )
+        async with self._store.read() as tx:
+            bodies = (await tx.execute(query)).scalars().all()
+        told = (Envelope.model_validate_json(body).typed() for body in bodies)
+        return frozenset(ref.commitment for data in told if isinstance(data, EvidenceErased) for ref in data.erased)
 
     async def by_subject(self, subject: str) -> list[Entry]:
         """The first MAX_READ entries about an incident or a scope, in order."""

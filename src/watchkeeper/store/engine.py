@@ -162,6 +162,25 @@ class Store:
         if not self.is_sqlite:
             await tx.execute(text("SELECT pg_advisory_xact_lock(:gate)"), {"gate": GATE})
 
+    async def settle(self) -> bool:
+        """Whether what was deleted and overwritten has left the write-ahead log too (SQLite): everything in it is moved
+        into the database file, and it is cut to nothing. False while a long reader holds it up, and on PostgreSQL,
+        which has no such thing to offer."""
+        if not self.is_sqlite:
+            return False
+        await self._turnstile.acquire(Priority.NORMAL)
+        try:
+            with _store_errors():
+                async with self._writer.connect() as connection:
+                    driver = (await connection.get_raw_connection()).driver_connection
+                    assert driver is not None
+                    # past SQLAlchemy, which would begin a transaction first
+                    async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                        busy, *_ = await cursor.fetchone()
+        finally:
+            self._turnstile.release()
+        return not busy
+
     async def close(self) -> None:
         await self._writer.dispose()
         await self._reader.dispose()

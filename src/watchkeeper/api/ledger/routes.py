@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from watchkeeper.api.ledger import checkpoints, checks, entries, exports, replays, tlog, witnesses
+from watchkeeper.api.ledger import checkpoints, checks, entries, erasing, exports, replays, tlog, witnesses
 
 router = APIRouter()
-for part in (entries, checkpoints, checks, replays, exports, witnesses, tlog):
+for part in (entries, checkpoints, checks, replays, exports, witnesses, tlog, erasing):
     router.include_router(part.router)
