@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 
@@ -35,15 +36,15 @@ class Client:
     def text(self, path: str) -> str:
         return self._send("GET", path).text
 
-    def download(self, path: str, into: IO[bytes]) -> None:
-        """Writes a body of any size, piece by piece."""
+    @contextmanager
+    def pieces(self, path: str, **query: str | int | bool) -> Iterator[Iterator[bytes]]:
+        """A body of any size, as it comes in."""
         try:
-            with self._http.stream("GET", path) as reply:
+            with self._http.stream("GET", path, params=query) as reply:
                 if reply.is_error:
                     reply.read()
                     raise _problem(reply)
-                for piece in reply.iter_bytes():
-                    into.write(piece)
+                yield reply.iter_bytes()
         except httpx.HTTPError as error:
             raise self._silent(error) from error
 

@@ -98,8 +98,13 @@ class Audit:
         self._more = 0
         self._checkpoints = self._signed = self._pending = 0
         self._root_broken = False
+        self._from_the_first = True
         self._anchored = False
         self._anchor = self._open_anchor(anchor)
+
+    def begin(self, tree: Tree) -> None:
+        """Starts behind entries that were pruned: only their hashes are known, and how far each writer was is not."""
+        self._tree, self._next, self._from_the_first = tree, tree.size, False
 
     @property
     def size(self) -> int:
@@ -115,8 +120,9 @@ class Audit:
         notes = iter(page.checkpoints)
         note = next(notes, None)
         tiles: list[Tile] = []
-        for row in page.rows:
-            self._row(row, tiles)
+        for row in (None, *page.rows):  # a checkpoint may be due before the first: of what is pruned, and no more
+            if row is not None:
+                self._row(row, tiles)
             while note is not None and note[0] <= self._next:
                 self._checkpoint(*note)
                 note = next(notes, None)
@@ -211,7 +217,7 @@ class Audit:
             own = Copies(
                 said["id"], source.rpartition("/")[2], seq, said["type"], said.get("subject", ""), said["time"]
             )
-            known, last = self._writers.get(own.writer, (0, GENESIS_PREV))
+            known, last = self._writers.get(own.writer, (0, GENESIS_PREV) if self._from_the_first else (seq - 1, prev))
             next_seq = seq + 0
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.problem(where, Code.UNREADABLE_ENTRY)

@@ -173,6 +173,10 @@ class LogReader:
             hashes = await _proof(tx, consistency_spans(old, new)) if old else ()
         return ConsistencyProof(old_size=old, new_size=new, hashes=tuple(map(b64, hashes)))
 
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A short read, for those who name rows themselves."""
+        return self._store.read()
+
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """Raw rows under one consistent view, for verify and export."""
         return snapshot(self._store)

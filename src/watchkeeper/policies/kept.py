@@ -62,11 +62,17 @@ class KeptPolicies:
         return policy
 
 
+def policy_files(versions: Iterable[Version], bodies: Iterable[bytes]) -> tuple[tuple[str, bytes], ...]:
+    """Names and contents of both files; `bodies` are the documents' canonical bytes."""
+    rows = ((VERSIONS, map(canonical_model, versions)), (DOCUMENTS, bodies))
+    return tuple((name, b"".join(row + b"\n" for row in each)) for name, each in rows)
+
+
 def write_policies(directory: Path, versions: Iterable[Version], bodies: Iterable[bytes]) -> None:
-    """`bodies` are the documents' canonical bytes."""
-    for name, rows in ((VERSIONS, map(canonical_model, versions)), (DOCUMENTS, bodies)):
+    """Into the directory of an export."""
+    for name, content in policy_files(versions, bodies):
         with (directory / name).open("xb") as file:
-            file.writelines(row + b"\n" for row in rows)
+            file.write(content)
 
 
 def read_policies(directory: Path) -> KeptPolicies:

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from watchkeeper.cli.context import client
+from watchkeeper.cli.ledger.export import Form, bar
 
 
 @contextmanager
@@ -20,10 +21,9 @@ def taken(context: typer.Context, export: Path | None) -> Iterator[Path]:
         return
     from watchkeeper.cli import unpack
 
-    with tempfile.TemporaryDirectory(prefix="watchkeeper-replay-") as scratch, tempfile.TemporaryFile() as archive:
-        client(context).download("/v1/ledger/export", archive)
-        archive.seek(0)
+    with tempfile.TemporaryDirectory(prefix="watchkeeper-replay-") as scratch:
         directory = Path(scratch) / "export"
         unpack.prepare(directory)
-        unpack.unpack(archive, directory)
+        with client(context).pieces("/v1/ledger/export", form=Form.JSONL.value) as pieces, bar(Form.JSONL) as seen:
+            unpack.unpack(pieces, directory, seen)
         yield directory
