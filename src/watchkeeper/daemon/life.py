@@ -51,7 +51,7 @@ from watchkeeper.store.leases import Lease
 log = structlog.get_logger(__name__)
 
 SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
-SEQUENCE_S = 0.5
+SEQUENCE_S = 0.25
 DUE_S = 0.5
 INBOX_S = 1.0
 SAVE_S = 15.0
@@ -116,7 +116,7 @@ class Daemon:
         with contextlib.suppress(UnavailableError):  # stopping because the database is gone is no reason to fail
             await parts.pump.save()
             if parts.health.acting:
-                await parts.sequencer.run_once()
+                await parts.sequencer.run_turn()
             await parts.leader.resign()
         await parts.crew.adapters.close()
         await parts.http.aclose()
@@ -175,7 +175,7 @@ class Daemon:
         parts, jobs = self._parts, self._jobs
         jobs.every(CHECK_S, "trust", self._trust.check, Duty.ALWAYS)
         jobs.every(INBOX_S, "inbox", parts.pump.catch_up, Duty.ALWAYS)
-        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_once, Duty.SERVE)
+        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_turn, Duty.SERVE)
         jobs.every(DUE_S, "incidents", self._runner.run_due, Duty.SERVE)
         jobs.every(parts.settings.detect_every_s, "detect", self._detect, Duty.WATCH)
         for sink in parts.crew.outbox.sinks:
