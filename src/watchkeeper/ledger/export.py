@@ -18,10 +18,13 @@ from watchkeeper.core.errors import InputError, NotFoundError
 from watchkeeper.core.model import Contract
 from watchkeeper.ledger.audit import Audit, Code, VerifyReport
 from watchkeeper.ledger.checkpoint import Checkpoint
+from watchkeeper.ledger.examine import examine
+from watchkeeper.ledger.fsck import Fsck, stretches
 from watchkeeper.ledger.merkle import leaf_hash
 from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, VerifierKey
 from watchkeeper.ledger.reader import Entry, LogReader, parse_entry
 from watchkeeper.ledger.snapshot import PAGE, Page, RawRow
+from watchkeeper.ledger.verify import Progress
 
 ENTRIES, CHECKPOINTS, CHECKPOINT, VKEY = "entries.jsonl", "checkpoints.jsonl", "checkpoint", "vkey"
 
@@ -55,17 +58,40 @@ async def export(reader: LogReader, directory: Path, vkey: str) -> ExportReport:
     return ExportReport(size=size, checkpoints=count, directory=str(directory))
 
 
-def verify_export(directory: Path, vkey: str, anchor: str | None = None) -> VerifyReport:
+def verify_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
     """Verifies an export with nothing but its files and the key you trust."""
     audit = Audit([VerifierKey.from_vkey(vkey)], anchor)
+    for _ in _audited(directory, audit, progress):
+        pass
+    return audit.report()
+
+
+def fsck_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Verifies an export, and re-derives what its entries say: their form, their contracts, the writers' chains."""
+    check = Fsck(Audit([VerifierKey.from_vkey(vkey)], anchor))
+    for page in _audited(directory, check.audit, progress):
+        for stretch in stretches(page.rows):
+            check.take(None if stretch is None else examine(stretch))
+    return check.report()
+
+
+def _audited(directory: Path, audit: Audit, progress: Progress | None) -> Iterator[Page]:
+    """Every page after the audit has seen it; then the newest checkpoint is held against the last of the list."""
     newest = _read(directory / CHECKPOINT).decode(errors="replace")
     last = ""
+    total = _claimed(newest)
     for page in _pages(directory):
         audit.page(page)
         last = page.checkpoints[-1][1] if page.checkpoints else last
+        if progress is not None:
+            progress(audit.size, max(total, audit.size))
+        yield page
     if last != newest:
         audit.problem("checkpoint", Code.BAD_CHECKPOINT)
-    return audit.report()
 
 
 def exported_entries(directory: Path) -> Iterator[Entry]:
@@ -109,14 +135,20 @@ def _pages(directory: Path) -> Iterator[Page]:
 
 
 def _sized(line: bytes) -> tuple[int, str]:
-    """A checkpoint with the size it claims; 0, and so a bad one, when it claims none."""
+    """A checkpoint with the size it claims."""
     try:
         note = json.loads(line)
-        if not isinstance(note, str):
-            return 0, ""
-        return int(note.split("\n", 2)[1]), note
-    except (ValueError, IndexError):
+    except (ValueError, RecursionError):
         return 0, ""
+    return (_claimed(note), note) if isinstance(note, str) else (0, "")
+
+
+def _claimed(note: str) -> int:
+    """0, which makes it a bad one, for a note that claims no size."""
+    try:
+        return int(note.split("\n", 2)[1])
+    except (ValueError, IndexError):
+        return 0
 
 
 def _lines(path: Path, limit: int) -> Iterator[bytes]:
