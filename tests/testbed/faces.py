@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -35,6 +36,7 @@ from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.health import Health
 from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import Claims
@@ -139,7 +141,8 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
         evidence=evidence,
         alertmanager=AlertmanagerConfig(),
         health=lambda: HealthReport(acting=True, sources={"litellm:main": "ok"}),
-        verify=lambda anchor: verify(log.reader, log.key.verifier.vkey, anchor),
+        verify=partial(verify, log.reader, log.key.verifier.vkey),
+        fsck=partial(fsck, log.reader, log.key.verifier.vkey),
         vkey=log.key.verifier.vkey,
         store=store,
     )

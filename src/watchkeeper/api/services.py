@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import Field
 
@@ -14,7 +15,7 @@ from watchkeeper.core.clock import Clock
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.verify import VerifyReport
+from watchkeeper.ledger.verify import Progress, VerifyReport
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
@@ -39,6 +40,12 @@ class HealthReport(Contract):
     sources: dict[str, str] = Field(default_factory=dict)
 
 
+class Check(Protocol):
+    """Checks the log against an anchor, if one is given, and tells how far it is."""
+
+    def __call__(self, anchor: str | None, progress: Progress | None = None, /) -> Awaitable[VerifyReport]: ...
+
+
 @dataclass(frozen=True)
 class Services:
     clock: Clock
@@ -56,6 +63,7 @@ class Services:
     evidence: Evidence
     alertmanager: AlertmanagerConfig
     health: Callable[[], HealthReport]
-    verify: Callable[[str | None], Awaitable[VerifyReport]]
+    verify: Check
+    fsck: Check
     vkey: str
     store: Store

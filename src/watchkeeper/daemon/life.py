@@ -43,6 +43,7 @@ from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store import schema
@@ -143,7 +144,8 @@ class Daemon:
             evidence=parts.evidence,
             alertmanager=parts.settings.alertmanager,
             health=self.health,
-            verify=lambda anchor: verify(parts.log, vkey, anchor),
+            verify=partial(verify, parts.log, vkey),
+            fsck=partial(fsck, parts.log, vkey),
             vkey=vkey,
             store=parts.store,
         )

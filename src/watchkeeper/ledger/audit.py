@@ -1,5 +1,5 @@
-"""The checks of verify, pure: fed with raw pages, it hashes the stored bytes as they are, re-derives the tree, and notes
-what does not fit and where.
+"""The checks of verify, pure: fed with raw pages, it hashes the stored bytes as they are, re-derives the tree, and
+notes what does not fit and where.
 
 It needs no entry models and no database, and does not read what an entry says: that is fsck's business. A problem found
 once is not repeated for everything that follows from it.
@@ -61,9 +61,9 @@ class Problem(Contract):
 
 class VerifyReport(Contract):
     """`root` and `size` are what the entries give. `signed` is the size that the newest good checkpoint covers.
-    `rollback` is `excluded` only up to the anchor's size, and only when an anchor was given and held. Of `pruned` entries
-    only the leaf hash was there to be held against the tree. `evidence` rows were held against their commitments (fsck);
-    those that no entry names, `unnamed`, are no problem: their entries may be pruned."""
+    `rollback` is `excluded` only up to the anchor's size, and only when an anchor was given and held. Of `pruned`
+    entries only the leaf hash was there to be held against the tree. `evidence` rows were held against their
+    commitments (fsck); those that no entry names, `unnamed`, are no problem: their entries may be pruned."""
 
     check: Literal["verify", "fsck"] = "verify"
     ok: bool

@@ -1,4 +1,4 @@
-"""What raw entries say of themselves, pure: canonical form, contract of the data, copies beside them, the writers' chains.
+"""What raw entries say of themselves, pure: canonical form, contract of the data, copies beside them, writers' chains.
 
 A stretch of entries is examined on its own, in any process, and tells its writers' chains by their ends; `Chains` joins
 the ends in the order of the log. It does not look at the tree: that is audit's business.

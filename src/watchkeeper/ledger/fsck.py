@@ -2,9 +2,9 @@
 does not read.
 
 Each entry is written anew and compared byte for byte, its data held against the contract of its kind, its copies
-against what it says; the writers' chains are followed to their rows; every staged row must have one place; evidence is held
-against its commitments, checkpoints against the order of their times. It does not judge whether what was written is
-true. Memory is flat but for 16 bytes for each row of evidence and each writer's end.
+against what it says; the writers' chains are followed to their rows; every staged row must have one place; evidence is
+held against its commitments, checkpoints against the order of their times. It does not judge whether what was written
+is true. Memory is flat but for 17 bytes for each row of evidence and each writer's end.
 """
 
 from __future__ import annotations
