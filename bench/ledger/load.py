@@ -1,7 +1,7 @@
 """What is appended and checked: entries as an installation writes them, and a log of any size made of them.
 
-Kinds come in the proportions of incidents, with decisions over again; their floats are drawn anew. The draws are seeded,
-so that every run and every rival has the same bytes. It is no claim about anybody's own mix.
+Kinds come in the proportions of incidents, with decisions over again; floats are drawn anew. The draws are seeded, so
+that every run and every rival has the same bytes. It is no claim about anybody's own mix.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DECISIONS = 6
 
 
 def incident(rng: random.Random) -> list[Draft]:
-    """One of each kind, and more decisions; the golden finding's numbers at the ends of the scale made everyday ones."""
+    """One of each kind, and more decisions; the golden finding's extreme numbers made everyday ones."""
     drafts = dict(one_of_each())
     decided = [_decision(drafts[EntryType.DECISION], rng) for _ in range(DECISIONS)]
     drafts[EntryType.FINDING] = _finding(drafts[EntryType.FINDING], rng)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -37,6 +38,7 @@ from watchkeeper.daemon.health import Health
 from watchkeeper.daemon.witnesses import Book, Witnesses
 from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import Claims
@@ -143,7 +145,8 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
         eraser=Eraser(store, log.ledger, evidence),
         alertmanager=AlertmanagerConfig(),
         health=lambda: HealthReport(acting=True, sources={"litellm:main": "ok"}),
-        verify=lambda anchor: verify(log.reader, log.key.verifier.vkey, anchor),
+        verify=partial(verify, log.reader, log.key.verifier.vkey),
+        fsck=partial(fsck, log.reader, log.key.verifier.vkey),
         vkey=log.key.verifier.vkey,
         witnessing=Witnesses((), book, None),
         store=store,

@@ -17,7 +17,7 @@ from watchkeeper.ledger.cosigned import WitnessReport
 from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.verify import VerifyReport
+from watchkeeper.ledger.verify import Progress, VerifyReport
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
@@ -52,6 +52,12 @@ class Witnessing(Protocol):
         ...
 
 
+class Check(Protocol):
+    """Checks the log against an anchor, if one is given, and tells how far it is."""
+
+    def __call__(self, anchor: str | None, progress: Progress | None = None, /) -> Awaitable[VerifyReport]: ...
+
+
 @dataclass(frozen=True)
 class Services:
     clock: Clock
@@ -70,7 +76,8 @@ class Services:
     eraser: Eraser
     alertmanager: AlertmanagerConfig
     health: Callable[[], HealthReport]
-    verify: Callable[[str | None], Awaitable[VerifyReport]]
+    verify: Check
+    fsck: Check
     vkey: str
     witnessing: Witnessing
     store: Store

@@ -19,11 +19,12 @@ _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode
 _UNSURE_NUMBER = re.compile(r"[:,\[]-?\d+(?:\.0[,\]}]|(?:\.\d+)?e[+-]|\d{15})").search
-"""A whole double, an exponent, or sixteen digits: where Python and RFC 8785 differ, or may. A text that looks like that
-costs time, not correctness."""
-_WHOLE_MEMBERS = re.compile(r'(?<=\w":)(-?[1-9]\d{0,14}|0)\.0(?=[,\]}])').sub
-"""Whole doubles as values of an object. The quote after a letter is neither escaped nor the first of a string, so it ends
-a key, and what follows the colon is a number."""
+"""A whole double, an exponent, or sixteen digits: where Python and RFC 8785 differ, or may. A text that looks like
+one costs time, not correctness."""
+_MEMBER_NUMBERS = re.compile(r'(?<=\w":)(?:\d+\.0(?=[,}])|\[[\d.,]+\])').sub
+"""Whole doubles, and lists of numbers, as values of an object. The quote after a letter is neither escaped nor the
+first of a string, so it ends a key, and what follows the colon is no text."""
+_WHOLE = re.compile(r"\b(\d{1,15})\.0(?=[,\]]|\Z)").sub
 _BEYOND_UTF16 = re.compile("[\U00010000-\U0010ffff]").search
 """RFC 8785 orders keys by UTF-16 units, Python by code points: they part only where there are surrogate pairs."""
 
@@ -49,11 +50,9 @@ def _quick(value: JsonValue) -> bytes | None:
         return None
     if not text.isascii() and _BEYOND_UTF16(text):
         return None
-    if _UNSURE_NUMBER(text):
-        text = _WHOLE_MEMBERS(r"\1", text)
-        if _UNSURE_NUMBER(text):
-            return None
-    return text.encode()
+    if ".0" in text:
+        text = _MEMBER_NUMBERS(lambda numbers: _WHOLE(r"\1", numbers[0]), text)
+    return None if _UNSURE_NUMBER(text) else text.encode()
 
 
 def _settled(value: JsonValue) -> JsonValue:

@@ -340,20 +340,22 @@ def entry_bytes(
 
     Raises ValueError for what canonical JSON cannot say.
     """
-    body: dict[str, JsonValue] = {
-        "specversion": "1.0",
-        "id": id,
-        "source": source,
-        "type": type,
-        "time": time,
-        "datacontenttype": "application/json",
-        "wkseq": wkseq,
-        "wkprev": wkprev,
-        "data": data,
-    }
-    if subject:
-        body["subject"] = subject
-    return canonical(body)
+    about = b'"subject":%b,' % canonical(subject) if subject else b""
+    return b"".join(  # in the order of RFC 8785
+        (
+            b'{"data":',
+            canonical(data),
+            b',"datacontenttype":"application/json","id":',
+            canonical(id),
+            b',"source":',
+            canonical(source),
+            b',"specversion":"1.0",',
+            about,
+            b'"time":"%b","type":' % time.encode(),
+            canonical(type),
+            b',"wkprev":"%b","wkseq":%d}' % (wkprev.encode(), wkseq),
+        )
+    )
 
 
 GENESIS_PREV = "0" * 64

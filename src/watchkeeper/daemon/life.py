@@ -46,6 +46,7 @@ from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
 from watchkeeper.ledger.erase import Eraser
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store.leases import Lease
@@ -53,7 +54,7 @@ from watchkeeper.store.leases import Lease
 log = structlog.get_logger(__name__)
 
 SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
-SEQUENCE_S = 0.5
+SEQUENCE_S = 0.25
 DUE_S = 0.5
 INBOX_S = 1.0
 SAVE_S = 15.0
@@ -121,7 +122,7 @@ class Daemon:
         with contextlib.suppress(UnavailableError):  # stopping because the database is gone is no reason to fail
             await parts.pump.save()
             if parts.health.acting:
-                await parts.sequencer.run_once()
+                await parts.sequencer.run_turn()
             await parts.leader.resign()
         await parts.crew.adapters.close()
         await parts.http.aclose()
@@ -150,7 +151,8 @@ class Daemon:
             eraser=Eraser(parts.store, parts.ledger, parts.evidence),
             alertmanager=parts.settings.alertmanager,
             health=self.health,
-            verify=lambda anchor: verify(parts.log, vkey, anchor),
+            verify=partial(verify, parts.log, vkey),
+            fsck=partial(fsck, parts.log, vkey),
             vkey=vkey,
             witnessing=parts.witnesses,
             store=parts.store,
@@ -185,9 +187,9 @@ class Daemon:
         parts, jobs = self._parts, self._jobs
         jobs.every(CHECK_S, "trust", self._trust.check, Duty.ALWAYS)
         jobs.every(INBOX_S, "inbox", parts.pump.catch_up, Duty.ALWAYS)
-        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_once, Duty.SERVE)
         for witness in parts.witnesses.clients:
             jobs.every(WITNESS_S, f"witness {witness.config.name}", witness.turn, Duty.SERVE)
+        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_turn, Duty.SERVE)
         jobs.every(DUE_S, "incidents", self._runner.run_due, Duty.SERVE)
         jobs.every(parts.settings.detect_every_s, "detect", self._detect, Duty.WATCH)
         for sink in parts.crew.outbox.sinks:

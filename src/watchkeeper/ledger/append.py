@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -57,18 +56,16 @@ class Ledger:
         if not drafts:
             return ()
         await self._look(tx, len(drafts))
-        data: list[JsonValue] = [draft.data.model_dump(mode="json") for draft in drafts]
-        chain = await self._locked(tx)
-        rows, end = self._sealed(drafts, data, chain)
+        rows, end = self._sealed(drafts, await self._locked(tx))
         put = staging.put_sqlite if self._store.is_sqlite else staging.put_postgresql
         await put(tx, self.writer, rows, bytes.fromhex(end.prev))
         return tuple(EntryId(row.entry_id) for row in rows)
 
-    def _sealed(self, drafts: tuple[Draft, ...], data: list[JsonValue], last: _Chain) -> tuple[list[Staged], _Chain]:
+    def _sealed(self, drafts: tuple[Draft, ...], last: _Chain) -> tuple[list[Staged], _Chain]:
         now = self._clock.now()
         time, (seq, prev) = format_instant(now), last
         rows: list[Staged] = []
-        for draft, fields in zip(drafts, data, strict=True):
+        for draft in drafts:
             seq, entry_id = seq + 1, new_id("ent", now)
             try:
                 body = entry_bytes(
@@ -79,7 +76,7 @@ class Ledger:
                     subject=draft.subject,
                     wkseq=seq,
                     wkprev=prev,
-                    data=fields,
+                    data=draft.data.model_dump(mode="json"),
                 )
             except ValueError as error:
                 raise _unsayable(draft) from error

@@ -63,7 +63,7 @@ class Evidence:
             row = (await tx.execute(select(evidence).where(evidence.c.commitment == name))).one_or_none()
         if row is None:
             return None
-        body = _inflate(row.body)
+        body = inflate(row.body)
         if body is None or commitment(row.salt, body) != name:
             raise VerificationError(
                 "a piece of evidence does not match its commitment",
@@ -122,7 +122,7 @@ def _check_size(size: int, kind: EvidenceKind) -> None:
         )
 
 
-def _inflate(body: bytes) -> bytes | None:
+def inflate(body: bytes) -> bytes | None:
     """None for what zlib cannot read or what grows beyond the bound."""
     inflater = zlib.decompressobj()
     try:

@@ -20,6 +20,8 @@ from watchkeeper.ledger import cosignedfile
 from watchkeeper.ledger.audit import Audit, Code, VerifyReport
 from watchkeeper.ledger.checkpoint import Checkpoint
 from watchkeeper.ledger.cosigned import Cosigned
+from watchkeeper.ledger.examine import examine
+from watchkeeper.ledger.fsck import Fsck, stretches
 from watchkeeper.ledger.keychain import Rotation, rotation_in
 from watchkeeper.ledger.members import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START, Format, members, start_tree
 from watchkeeper.ledger.merkle import Tree, leaf_hash
@@ -27,6 +29,7 @@ from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, VerifierKey
 from watchkeeper.ledger.reader import Entry, LogReader, parse_entry
 from watchkeeper.ledger.snapshot import PAGE, Page, RawRow
 from watchkeeper.ledger.tilefiles import TileFiles, bundles
+from watchkeeper.ledger.verify import Progress
 
 
 class ExportReport(Contract):
@@ -49,29 +52,53 @@ async def export(reader: LogReader, directory: Path, vkey: str, form: Format = F
     return ExportReport(size=_signed_size(directory), checkpoints=checkpoints, directory=str(directory))
 
 
-def verify_export(directory: Path, vkey: str, anchor: str | None = None) -> VerifyReport:
+def verify_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
     """Verifies an export with nothing but its files and the key you trust."""
     audit = Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory))
+    for _ in _audited(directory, audit, progress):
+        pass
+    return audit.report()
+
+
+def fsck_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Verifies an export, and re-derives what its entries say: their form, their contracts, the writers' chains."""
+    check = Fsck(Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory)))
+    if _start(directory).size:
+        check.take(None)
+    for page in _audited(directory, check.audit, progress):
+        for stretch in stretches(page.rows):
+            check.take(None if stretch is None else examine(stretch))
+    return check.report()
+
+
+def _audited(directory: Path, audit: Audit, progress: Progress | None) -> Iterator[Page]:
+    """Every page after the audit has seen it; then what lies beside the entries."""
     files = TileFiles(directory, audit.problem) if (directory / "tile").is_dir() else None
-    start = _start(directory)
+    start, newest, last = _start(directory), _read(directory / CHECKPOINT).decode(errors="replace"), ""
+    total = _claimed(newest)
     audit.begin(start)
     if files is not None:
         files.before(start)
-    last = ""
     for page in _pages(directory, audit.problem):
         audit.page(page)
         last = page.checkpoints[-1][1] if page.checkpoints else last
         if files is not None:
             for row in page.rows:
                 files.row(row.body or b"")
+        if progress is not None:
+            progress(audit.size, max(total, audit.size))
+        yield page
     if files is not None:
         files.close()
-    if not _same(last, _read(directory / CHECKPOINT).decode(errors="replace")):
+    if not _same(last, newest):
         audit.problem("checkpoint", Code.BAD_CHECKPOINT)
     notes = (_sized(line) for line in _lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
     for where in cosignedfile.faults(exported_cosigned(directory), notes):
         audit.problem(where, Code.BAD_COSIGNATURE)
-    return audit.report()
 
 
 def exported_cosigned(directory: Path) -> Iterator[Cosigned]:
@@ -162,14 +189,20 @@ def _pages(directory: Path, problem: Callable[[str, Code], None]) -> Iterator[Pa
 
 
 def _sized(line: bytes) -> tuple[int, str]:
-    """A checkpoint with the size it claims; 0, and so a bad one, when it claims none."""
+    """A checkpoint with the size it claims."""
     try:
         note = json.loads(line)
-        if not isinstance(note, str):
-            return 0, ""
-        return int(note.split("\n", 2)[1]), note
-    except (ValueError, IndexError):
+    except (ValueError, RecursionError):
         return 0, ""
+    return (_claimed(note), note) if isinstance(note, str) else (0, "")
+
+
+def _claimed(note: str) -> int:
+    """0, which makes it a bad one, for a note that claims no size."""
+    try:
+        return int(note.split("\n", 2)[1])
+    except (ValueError, IndexError):
+        return 0
 
 
 def _lines(path: Path, limit: int) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
-"""Puts a batch of one writer's entries into the tables: rows, pending ids and the writer's new place.
+"""The hot path of everything that is recorded, in the drivers' own statements: a writer's entries go in, a batch of
+what waits comes out, and its indices go in.
 
-The statements are the drivers' own: this is the hot path of everything that is recorded. It knows neither what an entry
-is nor whether the chain is right; the caller holds the writer's row locked.
+It knows neither what an entry is nor whether chain or tree are right. Whoever puts holds the writer's row locked;
+whoever takes holds the head's.
 """
 
 from __future__ import annotations
@@ -57,4 +58,50 @@ async def put_sqlite(tx: AsyncConnection, writer: str, rows: Sequence[Staged], l
     )
     await tx.exec_driver_sql(
         "UPDATE ledger_writer SET seq = ?, prev_hash = ? WHERE writer = ?", (rows[-1].seq, last_hash, writer)
+    )
+
+
+async def take_postgresql(tx: AsyncConnection, limit: int) -> list[tuple[int, bytes | None]]:
+    """Pending ids, oldest first, off the list; with their bodies, None where the staged row is gone."""
+    found = await tx.exec_driver_sql(
+        """
+        WITH gone AS (
+            DELETE FROM ledger_pending WHERE id IN (SELECT id FROM ledger_pending ORDER BY id LIMIT %(limit)s)
+            RETURNING id
+        )
+        SELECT gone.id, staged.body FROM gone LEFT JOIN ledger_staged AS staged ON staged.id = gone.id ORDER BY gone.id
+        """,
+        {"limit": limit},
+    )
+    return [(row.id, row.body) for row in found]
+
+
+async def take_sqlite(tx: AsyncConnection, limit: int) -> list[tuple[int, bytes | None]]:
+    found = await tx.exec_driver_sql(
+        "SELECT waiting.id, staged.body FROM ledger_pending AS waiting "
+        "LEFT JOIN ledger_staged AS staged ON staged.id = waiting.id ORDER BY waiting.id LIMIT ?",
+        (limit,),
+    )
+    rows: list[tuple[int, bytes | None]] = [(row.id, row.body) for row in found]
+    if rows:
+        await tx.exec_driver_sql("DELETE FROM ledger_pending WHERE id <= ?", (rows[-1][0],))
+    return rows
+
+
+async def index_postgresql(tx: AsyncConnection, first: int, ids: list[int], leaves: list[bytes]) -> None:
+    """Gives the staged ids the indices from `first` on."""
+    await tx.exec_driver_sql(
+        """
+        INSERT INTO ledger_entry (idx, staged_id, leaf)
+        SELECT %(before)s + each.place, each.id, each.leaf
+        FROM unnest(%(ids)b::bigint[], %(leaves)b::bytea[]) WITH ORDINALITY AS each (id, leaf, place)
+        """,
+        {"before": first - 1, "ids": ids, "leaves": leaves},
+    )
+
+
+async def index_sqlite(tx: AsyncConnection, first: int, ids: list[int], leaves: list[bytes]) -> None:
+    await tx.exec_driver_sql(
+        "INSERT INTO ledger_entry (idx, staged_id, leaf) VALUES (?, ?, ?)",
+        list(zip(range(first, first + len(ids)), ids, leaves, strict=True)),
     )
