@@ -72,6 +72,24 @@ class PostgresServer:
         self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         return Database(name=name, dsn=f"{self._base}/{name}")
 
+    @contextmanager
+    def database_on(self, disk: Path) -> Iterator[Database]:
+        """An empty database whose tables lie on this disk; the server's log of changes does not."""
+        place = disk / "tablespace"
+        place.mkdir()
+        if (user := _unprivileged_user()) is not None:
+            shutil.chown(place, user, user)
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        named = sql.Identifier(name)
+        self._execute(sql.SQL("CREATE TABLESPACE {} LOCATION {}").format(named, sql.Literal(str(place))))
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 TABLESPACE {}").format(named, named))
+        database = Database(name=name, dsn=f"{self._base}/{name}")
+        try:
+            yield database
+        finally:
+            self.drop_database(database)
+            self._execute(sql.SQL("DROP TABLESPACE {}").format(named))
+
     def run(self, database: Database, statements: Iterable[str]) -> None:
         """As the superuser, in a database."""
         with psycopg.connect(database.dsn, autocommit=True) as connection:

@@ -139,7 +139,8 @@ SELECT EXISTS (
 """
 _HELD_QUERY = """
 SELECT c.relname AS name, p.privilege FROM pg_class c, unnest(CAST(:asked AS text[])) AS p(privilege)
-WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind = 'r' AND c.relname = ANY(CAST(:tables AS text[]))
+WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind = 'r'
+AND c.relname = ANY(CAST(:tables AS text[]))
 AND (has_table_privilege(c.oid, p.privilege)
      OR (p.privilege = ANY(CAST(:columns AS text[])) AND has_any_column_privilege(c.oid, p.privilege)))
 """
