@@ -80,11 +80,11 @@ def decided(directory: Path) -> Iterator[tuple[str, DecisionRecord]]:
             yield entry.id, record
 
 
-def varied_export(directory: Path, count: int, seed: int, documents: int = 40) -> Path:
-    """`count` decisions, no two of one input, under three policies of `documents` documents each."""
+def varied_export(directory: Path, count: int, seed: int, documents: int = 40, policies: int = 3) -> Path:
+    """`count` decisions, no two of one input, made under one policy of `documents` documents after another."""
     rng = random.Random(seed)
-    policies = [a_varied_policy(rng, documents) for _ in range(3)]
-    return write_export(directory, _varied(rng, count, policies), policies)
+    some = [a_varied_policy(rng, documents) for _ in range(policies)]
+    return write_export(directory, _varied(rng, count, some), some)
 
 
 def _varied(rng: random.Random, count: int, policies: Sequence[Policy]) -> Iterator[Envelope]:

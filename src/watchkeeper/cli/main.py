@@ -22,7 +22,7 @@ from watchkeeper.core.errors import InputError, WatchkeeperError
 app = typer.Typer(
     help="The on-call watch for AI systems: detects, diagnoses, remediates inside your policy, and can replay it all.",
     epilog="Exit codes: 0 done, 1 failed, 2 bad input, 4 not found, 5 conflict, 6 forbidden, 7 unavailable, 8 refused, "
-    "9 target error, 10 verification failed.",
+    "9 target error, 10 verification failed, 11 a policy would decide otherwise.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -97,6 +97,14 @@ class VerificationError(WatchkeeperError):
     exit_code = 10
 
 
+class PolicyDiffersError(WatchkeeperError):
+    """A candidate policy would have decided otherwise, in a way that the caller wants to stop at."""
+
+    code = "policy_differs"
+    exit_code = 11
+    http_status = 409
+
+
 class PolicyError(InputError):
     code = "bad_policy"
 

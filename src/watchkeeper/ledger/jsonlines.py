@@ -72,7 +72,7 @@ def last_line(path: Path, limit: int) -> bytes | None:
     except OSError as error:
         raise _unreadable(path, error) from error
     if tail:
-        last = tail.rstrip(b"\n").rsplit(b"\n", 1)[-1]
+        last = tail.removesuffix(b"\n").rsplit(b"\n", 1)[-1]
     return last
 
 

@@ -40,6 +40,9 @@ class KeptPolicies:
         self._versions, self._bodies, self._place = versions, bodies, place
         self._compiled: dict[str, Policy] = {}
 
+    def versions(self) -> tuple[str, ...]:
+        return tuple(sorted(self._versions))
+
     def load(self, version: str) -> Policy:
         """Raises NotFoundError for a version that is not kept, VerificationError for one that is not what it says."""
         found = self._compiled.get(version)

@@ -9,12 +9,18 @@ import typer
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json
-from watchkeeper.core.errors import VerificationError
+from watchkeeper.cli.ledger import whatif
+from watchkeeper.cli.ledger.whatif import FailOn
+from watchkeeper.core.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
     from watchkeeper.ledger.replay import Difference, ReplayReport
 
 Export = Annotated[Path | None, typer.Option(help="Replay this export, without any daemon.")]
+Policies = Annotated[
+    list[Path] | None,
+    typer.Option("--policy", help="Ask these documents (files or folders) what they would have said; repeatable."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,9 +31,31 @@ def replay(
     context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Exit code 10 if one differs.")] = False,
     export: Export = None,
+    policy: Policies = None,
+    since: Annotated[
+        str | None, typer.Option(help="90d before the newest entry, or an instant. With --policy.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="An instant. With --policy.")] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="SERVICE or ENVIRONMENT/SERVICE; repeatable. With --policy.")
+    ] = None,
+    fail_on: Annotated[FailOn, typer.Option(help="When to end with exit code 11. With --policy.")] = FailOn.ANY,
     json: Json = False,
 ) -> None:
-    """Make every decision again from its recorded input, in a fresh process, and compare byte for byte."""
+    """Make every decision again from its recorded input, in a fresh process, and compare byte for byte. With --policy:
+    which decisions another policy would have made otherwise, and what is known of what came of them."""
+    if policy:
+        if check:
+            raise InputError(
+                "--check and --policy are two questions",
+                next_step="watchkeeper ledger replay --help; ask one at a time",
+            )
+        whatif.ask(context, export, policy, whatif.question(since, until, service), fail_on, json=json)
+        return
+    if since or until or service:
+        raise InputError(
+            "--since, --until and --service are for --policy", next_step="watchkeeper ledger replay --help"
+        )
     report = _made_again(context, export)
     if json:
         out.as_json(report.model_dump(mode="json"))
