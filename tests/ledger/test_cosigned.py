@@ -14,7 +14,7 @@ from watchkeeper.ledger.audit import Code
 from watchkeeper.ledger.checkpoint import Checkpoint
 from watchkeeper.ledger.cosignature import COSIGNATURE_ML_DSA_44, CosigningKey
 from watchkeeper.ledger.export import export, exported_cosigned, verify_export
-from watchkeeper.ledger.members import COSIGNED
+from watchkeeper.ledger.layout import COSIGNED
 from watchkeeper.ledger.note import Note, open_note
 from watchkeeper.ledger.quorum import Policy
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_cosignature

@@ -14,7 +14,8 @@ from tests.testbed.ledgers import Log, draft
 from watchkeeper.core.errors import InputError, NotFoundError
 from watchkeeper.ledger.export import export, exported_entries, fsck_export, verify_export
 from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.members import CHECKPOINT, CHECKPOINTS, ENTRIES, START, VKEY, Format
+from watchkeeper.ledger.layout import CHECKPOINT, CHECKPOINTS, ENTRIES, START, VKEY
+from watchkeeper.ledger.members import Format
 from watchkeeper.ledger.note import Note
 from watchkeeper.ledger.served import tile
 from watchkeeper.ledger.tables import ledger_pruned, ledger_staged

@@ -23,7 +23,8 @@ from watchkeeper.ledger.cosigned import Cosigned
 from watchkeeper.ledger.examine import examine
 from watchkeeper.ledger.fsck import Fsck, stretches
 from watchkeeper.ledger.keychain import Rotation, rotation_in
-from watchkeeper.ledger.members import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START, Format, members, start_tree
+from watchkeeper.ledger.layout import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START
+from watchkeeper.ledger.members import Format, members, start_tree
 from watchkeeper.ledger.merkle import Tree, leaf_hash
 from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, VerifierKey
 from watchkeeper.ledger.reader import Entry, LogReader, parse_entry

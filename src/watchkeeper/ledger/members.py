@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 from watchkeeper.core.errors import LedgerError, NotFoundError
 from watchkeeper.ledger import cosigned, cosignedfile
 from watchkeeper.ledger.checkpoint import Checkpoint
+from watchkeeper.ledger.layout import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START, VKEY
 from watchkeeper.ledger.merkle import TILE, Tree, nodes_of
 from watchkeeper.ledger.note import Note, b64, b64_strict
 from watchkeeper.ledger.reader import LogReader
@@ -27,8 +28,6 @@ from watchkeeper.ledger.tilepath import TilePath
 from watchkeeper.ledger.tiles import node_hashes
 from watchkeeper.ledger.tiling import Tiling, bundle
 
-CHECKPOINT, CHECKPOINTS, ENTRIES, START, VKEY = "checkpoint", "checkpoints.jsonl", "entries.jsonl", "start", "vkey"
-COSIGNED = "cosigned.jsonl"
 PAGE = 4 * TILE
 MAX_ASIDE = 1 << 20
 

@@ -9,6 +9,7 @@ from collections.abc import Set
 from enum import StrEnum
 
 from watchkeeper.core.entries import ENTRY_DATA, EntryType, Envelope
+from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract, Instant
@@ -65,7 +66,8 @@ class Gone(StrEnum):
 
 
 class EvidenceShown(Contract):
-    """`text` is None when the body is gone; `cut` says that only its beginning is shown."""
+    """`text` is None when the body is gone, or is `altered`: no longer what the entry refers to. `cut`
+    says that only its beginning is shown."""
 
     kind: EvidenceKind
     commitment: str
@@ -74,6 +76,7 @@ class EvidenceShown(Contract):
     text: str | None
     cut: bool = False
     gone: Gone | None = None
+    altered: bool = False
 
 
 class StoryStep(Contract):
@@ -92,7 +95,7 @@ class StoryStep(Contract):
 
 async def story(reader: LogReader, evidence: Evidence, incident: IncidentId) -> list[StoryStep]:
     """At most `MAX_READ` steps; what was appended a moment ago may still wait for its index."""
-    steps = [await _step(entry, evidence) for entry in await reader.by_subject(incident)]
+    steps = [await story_step(entry, evidence) for entry in await reader.by_subject(incident)]
     missing = any(shown.text is None for step in steps for shown in step.evidence)
     erased = await reader.erased() if missing else frozenset()
     return [_explained(step, erased) for step in steps]
@@ -101,12 +104,12 @@ async def story(reader: LogReader, evidence: Evidence, incident: IncidentId) -> 
 def _explained(step: StoryStep, erased: Set[str]) -> StoryStep:
     def why(shown: EvidenceShown) -> EvidenceShown:
         gone = Gone.ERASED if shown.commitment in erased else Gone.PRUNED
-        return shown if shown.text is not None else shown.model_copy(update={"gone": gone})
+        return shown if shown.text is not None or shown.altered else shown.model_copy(update={"gone": gone})
 
     return step.model_copy(update={"evidence": tuple(map(why, step.evidence))})
 
 
-async def _step(entry: Entry, evidence: Evidence) -> StoryStep:
+async def story_step(entry: Entry, evidence: Evidence) -> StoryStep:
     envelope = entry.envelope
     known = envelope.type in set(EntryType)
     return StoryStep(
@@ -121,7 +124,11 @@ async def _step(entry: Entry, evidence: Evidence) -> StoryStep:
 
 
 async def _shown(ref: EvidenceRef, evidence: Evidence) -> EvidenceShown:
-    body = await evidence.get(ref.commitment)
+    body, altered = None, False
+    try:
+        body = await evidence.get(ref.commitment)
+    except VerificationError:
+        altered = True
     text = None if body is None else body.decode(errors="replace")
     return EvidenceShown(
         kind=ref.kind,
@@ -130,6 +137,7 @@ async def _shown(ref: EvidenceRef, evidence: Evidence) -> EvidenceShown:
         media_type=ref.media_type,
         text=None if text is None else text[:MAX_TEXT],
         cut=text is not None and len(text) > MAX_TEXT,
+        altered=altered,
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m watchkeeper.policies.recheck EXPORT START END`: one fresh process that makes decisions again.
+"""`python -m watchkeeper.policies.recheck EXPORT START END [alone]`: one fresh process that makes decisions again.
 
 It knows the files of an export and the policy engine, and nothing else: no daemon, no database, no memory of what was
 decided. Every decision is weighed anew from its recorded input; its canonical bytes are held against the recorded ones.
@@ -21,17 +21,18 @@ from watchkeeper.core.entries import MAX_ENTRY_BYTES, EntryType, Envelope
 from watchkeeper.core.errors import NotFoundError, WatchkeeperError
 from watchkeeper.core.model import Contract
 from watchkeeper.ledger.jsonlines import Part, lines
+from watchkeeper.ledger.layout import ENTRIES
 from watchkeeper.ledger.replay import Recomputers, Replay, ReplayReport
 from watchkeeper.policies.decide import weigh
 from watchkeeper.policies.kept import KeptPolicies, read_policies
 from watchkeeper.policies.replay import decision_recomputer
 from watchkeeper.policies.written import decision_bytes, recorded_digest
 
-ENTRIES = "entries.jsonl"
 TELL_EVERY = 500
 """Entries between two words about how far it is."""
 
 _KIND = EntryType.DECISION.encode()
+_NEED_EVIDENCE = tuple(f'"type":"{kind}"'.encode() for kind in (EntryType.FINDING, EntryType.DIAGNOSIS))
 _BEGINS, _BETWEEN, _ENDS = b'{"data":{"decision":{', b',"input":{', b'},"datacontenttype":'
 _VERSION = b'"policy_version":"'
 
@@ -65,15 +66,18 @@ class Written(NamedTuple):
 
 
 class Recheck:
-    def __init__(self, kept: KeptPolicies) -> None:
-        self._kept = kept
+    """`alone`: nobody else looks at what needs evidence, which is not here, and so counts as pruned."""
+
+    def __init__(self, kept: KeptPolicies, *, alone: bool = False) -> None:
+        self._kept, self._alone = kept, alone
         recomputers = Recomputers()
         recomputers.register(EntryType.DECISION, decision_recomputer(kept.load))
         self._replay = Replay(recomputers)
 
     def add(self, line: bytes) -> None:
         if _KIND not in line:
-            self._replay.skip(reason="" if line else "pruned")
+            gone = not line or (self._alone and any(kind in line for kind in _NEED_EVIDENCE))
+            self._replay.skip(reason="pruned" if gone else "")
         elif self._same(line):
             self._replay.skip(matched=True)
         else:
@@ -134,17 +138,17 @@ def _version(decision: bytes) -> str:
     return decision[start : decision.find(b'"', start)].decode(errors="replace")
 
 
-def check(entries: Iterable[bytes], kept: KeptPolicies) -> ReplayReport:
+def check(entries: Iterable[bytes], kept: KeptPolicies, *, alone: bool = False) -> ReplayReport:
     """Over the lines of an export's entries."""
-    recheck = Recheck(kept)
+    recheck = Recheck(kept, alone=alone)
     for line in entries:
         recheck.add(line)
     return recheck.report()
 
 
-def main(directory: Path, part: Part) -> int:
+def main(directory: Path, part: Part, *, alone: bool) -> int:
     try:
-        recheck, done = Recheck(read_policies(directory)), 0
+        recheck, done = Recheck(read_policies(directory), alone=alone), 0
         for number, line in enumerate(lines(directory / ENTRIES, MAX_ENTRY_BYTES, part), start=1):
             recheck.add(line)
             done += len(line) + 1
@@ -170,4 +174,4 @@ def _say(said: Said) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Part(int(sys.argv[2]), int(sys.argv[3]))))
+    sys.exit(main(Path(sys.argv[1]), Part(int(sys.argv[2]), int(sys.argv[3])), alone="alone" in sys.argv[4:]))

@@ -17,13 +17,13 @@ router = APIRouter(tags=["ledger"])
 
 
 @router.post("/v1/ledger/replay")
-async def replay(wired: Wired, caller: Viewer) -> ReplayReport:
+async def replay(wired: Wired, caller: Viewer, decisions: bool = True) -> ReplayReport:
     """Makes every recorded decision again from its recorded input, and every finding and diagnosis from its recorded
-    basis, and compares byte for byte."""
-    return await replay_log(wired.log.iterate(), await recomputers(wired.versions), wired.evidence.get)
+    basis, and compares byte for byte. Without `decisions` these are left to whoever makes them again elsewhere."""
+    return await replay_log(wired.log.iterate(), await recomputers(wired.versions, decisions), wired.evidence.get)
 
 
-async def recomputers(versions: PolicyVersions) -> Recomputers:
+async def recomputers(versions: PolicyVersions, decisions: bool = True) -> Recomputers:
     """Every kind of entry that can be made again, with all policies that were ever active."""
     policies = await versions.every()
 
@@ -35,6 +35,7 @@ async def recomputers(versions: PolicyVersions) -> Recomputers:
         return policies[version]
 
     known = Recomputers()
-    known.register(EntryType.DECISION, decision_recomputer(load))
+    if decisions:
+        known.register(EntryType.DECISION, decision_recomputer(load))
     recompute.register(known)
     return known

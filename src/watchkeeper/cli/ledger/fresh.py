@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from watchkeeper.core.errors import UnavailableError, WatchkeeperError
 from watchkeeper.ledger.jsonlines import Part, parts
+from watchkeeper.ledger.layout import ENTRIES
 from watchkeeper.ledger.replay import ReplayReport, merged
-from watchkeeper.policies.recheck import ENTRIES, Said, Told
+from watchkeeper.policies.recheck import Said, Told
 
 PROGRAM = "watchkeeper.policies.recheck"
 LEAST_BYTES = 4_194_304
@@ -27,8 +28,8 @@ LEAST_BYTES = 4_194_304
 Tell = Callable[[int], None]
 
 
-def recheck(directory: Path, tell: Tell, processes: int | None = None) -> ReplayReport:
-    """`tell` hears how many bytes of the entries are done. Raises the error of the first process that has one."""
+def recheck(directory: Path, tell: Tell, processes: int | None = None, *, alone: bool = False) -> ReplayReport:
+    """`tell` hears how many bytes of the entries are done. `alone`: what needs evidence counts as pruned. Raises the error of the first process that has one."""
     path = directory / ENTRIES
     wanted = parts(path, 1)
     size = wanted[-1].end if wanted else 0
@@ -40,15 +41,16 @@ def recheck(directory: Path, tell: Tell, processes: int | None = None) -> Replay
             done[number] = count
             tell(sum(done))
 
-        return _process(directory, wanted[number], so_far)
+        return _process(directory, wanted[number], so_far, alone=alone)
 
     with ThreadPoolExecutor(len(wanted)) as pool:
         return merged(list(pool.map(one, range(len(wanted)))))
 
 
-def _process(directory: Path, part: Part, tell: Tell) -> ReplayReport:
+def _process(directory: Path, part: Part, tell: Tell, *, alone: bool) -> ReplayReport:
     """`-P`: the folder in which a person happens to stand is no place to take code from."""
     command = [sys.executable, "-P", "-m", PROGRAM, str(directory), str(part.start), str(part.end)]
+    command += ["alone"] if alone else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:  # noqa: S603  # ours
         assert process.stdout is not None, "a pipe was asked for"
         for line in process.stdout:

@@ -40,7 +40,7 @@ def anchor_of_daemon(client: Client, policy: Path) -> str | None:
 def anchor_of_export(directory: Path, policy: Path, vkey: str) -> str | None:
     from watchkeeper.ledger.cosigned import newest_in
     from watchkeeper.ledger.export import exported_cosigned
-    from watchkeeper.ledger.members import CHECKPOINT
+    from watchkeeper.ledger.layout import CHECKPOINT
     from watchkeeper.ledger.note import VerifierKey
     from watchkeeper.ledger.quorum import read_policy
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchkeeper.cli import out
-from watchkeeper.cli.context import Json
+from watchkeeper.cli.context import Json, client
 from watchkeeper.cli.ledger import whatif
+from watchkeeper.cli.ledger.replay_incident import kind_line, replay_incident
 from watchkeeper.cli.ledger.whatif import FailOn
 from watchkeeper.core.errors import InputError, VerificationError
 
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     context: typer.Context,
+    incident: Annotated[str | None, typer.Argument(help="Tell this incident step by step, with inputs.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit code 10 if one differs.")] = False,
     export: Export = None,
     policy: Policies = None,
@@ -42,8 +44,13 @@ def replay(
     fail_on: Annotated[FailOn, typer.Option(help="When to end with exit code 11. With --policy.")] = FailOn.ANY,
     json: Json = False,
 ) -> None:
-    """Make every decision again from its recorded input, in a fresh process, and compare byte for byte. With --policy:
-    which decisions another policy would have made otherwise, and what is known of what came of them."""
+    """Make every decision again from its recorded input, in a fresh process, and findings and diagnoses from their
+    evidence; compare byte for byte. With INCIDENT: its story, step by step. With --policy: which decisions another
+    policy would have made otherwise, and what is known of what came of them."""
+    if incident is not None:
+        _alone(export, policy, since, until, service)
+        replay_incident(context, incident, check=check, json=json)
+        return
     if policy:
         if check:
             raise InputError(
@@ -65,19 +72,34 @@ def replay(
         raise typer.Exit(VerificationError.exit_code)
 
 
+def _alone(*others: object) -> None:
+    if any(others):
+        raise InputError(
+            "an INCIDENT is told from the daemon's log, with no other question",
+            next_step="watchkeeper ledger replay --help; ask one at a time",
+        )
+
+
 def _made_again(context: typer.Context, export: Path | None) -> ReplayReport:
     from watchkeeper.cli.ledger.fresh import recheck
     from watchkeeper.cli.ledger.taken import taken
     from watchkeeper.cli.progress import bar
     from watchkeeper.ledger.jsonlines import size_of
-    from watchkeeper.policies.recheck import ENTRIES
+    from watchkeeper.ledger.layout import ENTRIES
+    from watchkeeper.ledger.replay import ReplayReport, merged
 
     with taken(context, export) as directory, bar("replay", size_of(directory / ENTRIES)) as tell:
-        return recheck(directory, tell)
+        decisions = recheck(directory, tell, alone=export is not None)
+    if export is not None:
+        return decisions
+    others = ReplayReport.model_validate(client(context).post("/v1/ledger/replay", decisions=False))
+    return merged([decisions, others]).model_copy(update={"seen": decisions.seen})
 
 
 def _show(report: ReplayReport) -> None:
-    out.say(f"{report.seen} entries: {report.matched} of the decisions were made again, the same byte for byte")
+    out.say(f"{report.seen} entries: {report.matched} were made again and are the same, byte for byte")
+    for kind in report.kinds:
+        out.say("  " + kind_line(kind.model_dump()))
     for missing in report.not_recomputable:
         out.say(f"{missing.count} cannot be made again: {missing.reason}", "yellow")
     if report.differed:
@@ -86,6 +108,8 @@ def _show(report: ReplayReport) -> None:
         _show_difference(difference)
     for entry in report.differed[len(report.differences) :]:
         out.say(f"differs: {entry}", "red")
+    for entry in report.altered:
+        out.say(f"its evidence was altered: {entry}", "bold red")
 
 
 def _show_difference(difference: Difference) -> None:
