@@ -13,7 +13,7 @@ from tests.testbed.faces import Served
 from tests.testbed.past import Past
 
 from watchkeeper.core.decisions import Verdict
-from watchkeeper.policies.recheck import ENTRIES
+from watchkeeper.ledger.layout import ENTRIES
 
 ASKS = """
 apiVersion: watchkeeper.dev/v1

@@ -11,9 +11,10 @@ from watchkeeper.cli.ledger import fresh
 from watchkeeper.core.entries import EntryType, Envelope
 from watchkeeper.core.errors import NotFoundError, UnavailableError, VerificationError, WatchkeeperError
 from watchkeeper.ledger.jsonlines import lines
+from watchkeeper.ledger.layout import ENTRIES
 from watchkeeper.ledger.replay import ReasonCount, ReplayReport
 from watchkeeper.policies.kept import VERSIONS, read_policies
-from watchkeeper.policies.recheck import ENTRIES, check, taken_apart
+from watchkeeper.policies.recheck import check, taken_apart
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from watchkeeper.core.ids import DecisionId, IncidentId, PlanId
 from watchkeeper.core.model import Contract, labels
 from watchkeeper.core.subjects import Scope
 from watchkeeper.ledger.jsonlines import lines
+from watchkeeper.ledger.layout import ENTRIES
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.decide import decide
 from watchkeeper.policies.kept import policies_of, write_policies
 from watchkeeper.policies.load import load
 from watchkeeper.policies.model import PolicyDocument
-from watchkeeper.policies.recheck import ENTRIES
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 SERVICES = tuple(f"service-{n}" for n in range(12))

@@ -29,7 +29,8 @@ Tell = Callable[[int], None]
 
 
 def recheck(directory: Path, tell: Tell, processes: int | None = None, *, alone: bool = False) -> ReplayReport:
-    """`tell` hears how many bytes of the entries are done. `alone`: what needs evidence counts as pruned. Raises the error of the first process that has one."""
+    """`tell` hears how many bytes of the entries are done. `alone`: what needs evidence counts as pruned. Raises the
+    error of the first process that has one."""
     path = directory / ENTRIES
     wanted = parts(path, 1)
     size = wanted[-1].end if wanted else 0

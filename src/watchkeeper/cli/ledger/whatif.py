@@ -52,9 +52,9 @@ def ask(
     from watchkeeper.cli.ledger.taken import taken
     from watchkeeper.cli.progress import bar
     from watchkeeper.ledger.jsonlines import size_of
+    from watchkeeper.ledger.layout import ENTRIES
     from watchkeeper.policies.compile import compile_policy
     from watchkeeper.policies.load import load
-    from watchkeeper.policies.recheck import ENTRIES
     from watchkeeper.policies.whatif.ask import what_if
 
     policy = compile_policy(load(*paths))
