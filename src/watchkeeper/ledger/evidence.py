@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 import zlib
+from collections.abc import Sequence
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.clock import Clock, SystemClock
@@ -67,6 +68,15 @@ class Evidence:
                 place=name,
             )
         return body
+
+
+async def destroy(tx: AsyncConnection, commitments: Sequence[str]) -> list[EvidenceRef]:
+    """Deletes bodies and salts in the caller's transaction; returns what was there, in order of commitment. Whoever
+    calls it records it in that transaction, and brings no more than some thousand at a time."""
+    columns = (evidence.c.commitment, evidence.c.kind, evidence.c.size, evidence.c.media_type)
+    gone = await tx.execute(delete(evidence).where(evidence.c.commitment.in_(commitments)).returning(*columns))
+    refs = (EvidenceRef(kind=r.kind, commitment=r.commitment, size=r.size, media_type=r.media_type) for r in gone)
+    return sorted(refs, key=lambda ref: ref.commitment)
 
 
 def _check_size(size: int, kind: EvidenceKind) -> None:
