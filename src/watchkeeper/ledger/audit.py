@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
-from watchkeeper.core.entries import GENESIS_PREV
+from watchkeeper.core.entries import GENESIS_PREV, EntryType
 from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.model import Contract
 from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
@@ -45,6 +45,8 @@ class Code(StrEnum):
     LOST = "lost"
     DOUBLED = "doubled"
     DANGLING = "dangling"
+    PRUNED_DIFFERS = "pruned_differs"
+    PRUNED_UNRECORDED = "pruned_unrecorded"
 
 
 class Problem(Contract):
@@ -65,6 +67,8 @@ class VerifyReport(Contract):
     signed: int
     checkpoints: int
     pending: int = 0
+    pruned: int = 0
+    """Entries of which the leaf hash alone is left; their bytes are in the archive."""
     problems: tuple[Problem, ...] = ()
     more_problems: int = 0
     rollback: Literal["excluded", "not_excluded"]
@@ -76,14 +80,20 @@ class VerifyReport(Contract):
         if self.more_problems:
             found.append(f"and {self.more_problems} more")
         anchor = "rollback excluded up to the anchor" if self.rollback == "excluded" else "rollback not excluded"
-        facts = f"{self.size} entries, {self.checkpoints} checkpoints, {self.pending} pending, root {self.root}"
+        pruned = f" ({self.pruned} pruned)" if self.pruned else ""
+        counted = f"{self.size} entries{pruned}, {self.checkpoints} checkpoints, {self.pending} pending"
+        facts = f"{counted}, root {self.root}"
         return (f"{self.origin}: {verdict}", facts, anchor, *found)
 
 
 class Audit:
-    """Feed pages in order, then what waits, then ask for the report."""
+    """Feed pages in order, then what waits, then ask for the report.
 
-    def __init__(self, keys: Iterable[VerifierKey], anchor: str | None = None) -> None:
+    Entries below `pruned` may have lost their bytes: their leaf hashes stand for them, and each writer's count may skip
+    what is gone, once. An entry of the log must say that they were pruned.
+    """
+
+    def __init__(self, keys: Iterable[VerifierKey], anchor: str | None = None, pruned: int = 0) -> None:
         self._keys = tuple(keys)
         self._tree = Tree()
         self._next = 0
@@ -91,6 +101,10 @@ class Audit:
         self._problems: list[Problem] = []
         self._more = 0
         self._checkpoints = self._signed = self._pending = 0
+        self._pruned_below, self._pruned_said = pruned, 0
+        self._gone = self._skipped = 0
+        self._whole: set[str] = set()
+        """Writers of which an entry was met that cannot be pruned yet: from there on nothing may miss."""
         self._root_broken = False
         self._anchored = False
         self._anchor = self._open_anchor(anchor)
@@ -136,8 +150,13 @@ class Audit:
         """Holds the writers' rows against the chains; catches entries that were taken off a chain's end."""
         for writer in sorted(stored.keys() | self._writers.keys()):
             seq, last = stored.get(writer, (0, bytes.fromhex(GENESIS_PREV)))
-            if (seq, last.hex()) != self._writers.get(writer, (0, GENESIS_PREV)):
+            known = self._writers.get(writer, (0, GENESIS_PREV))
+            if self._may_skip(writer) and seq > known[0]:
+                self._skipped += seq - known[0]
+            elif (seq, last.hex()) != known:
                 self.problem(f"writer {writer}", Code.WRITER_HEAD)
+        if self._skipped != self._gone:
+            self.problem("pruned", Code.PRUNED_DIFFERS)
 
     def beyond(self, sizes: Iterable[int]) -> None:
         for size in sizes:
@@ -145,6 +164,8 @@ class Audit:
 
     def report(self) -> VerifyReport:
         tree = self._tree
+        if self._pruned_below > self._pruned_said:
+            self.problem(f"pruned {self._pruned_below}", Code.PRUNED_UNRECORDED)
         if self._signed < tree.size and not self._root_broken:
             self.problem(f"entry {self._signed}", Code.NOT_SIGNED)
         if self._anchor is not None and self._anchor.size > tree.size:
@@ -157,6 +178,7 @@ class Audit:
             signed=self._signed,
             checkpoints=self._checkpoints,
             pending=self._pending,
+            pruned=self._gone,
             problems=tuple(self._problems),
             more_problems=self._more,
             rollback="excluded" if self._anchored and not self._problems else "not_excluded",
@@ -185,19 +207,25 @@ class Audit:
             self.problem(f"entry {self._next}", Code.MISSING_ENTRY)
         self._next = row.idx + 1
         if row.body is None:
-            self.problem(f"entry {row.idx}", Code.MISSING_ENTRY)
             leaf = row.leaf or b""
+            if leaf and row.idx < self._pruned_below:
+                self._gone += 1
+            else:
+                self.problem(f"entry {row.idx}", Code.MISSING_ENTRY)
         else:
             leaf = leaf_hash(row.body)
             if row.leaf is not None and leaf != row.leaf:
                 self.problem(f"entry {row.idx}", Code.LEAF_DIFFERS)
         self._tree.append(leaf, tiles)
         if row.body is not None:
-            self._entry(f"entry {row.idx}", row.body, row.copies)
+            self._entry(f"entry {row.idx}", row.body, row.copies, kept=row.idx >= self._pruned_below)
         if self._anchor is not None:
             self._hold_anchor(self._anchor)
 
-    def _entry(self, where: str, body: bytes, copies: Copies | None) -> None:
+    def _may_skip(self, writer: str) -> bool:
+        return self._gone > 0 and writer not in self._whole
+
+    def _entry(self, where: str, body: bytes, copies: Copies | None, *, kept: bool = True) -> None:
         """Checks what an entry says of itself, and its place in its writer's chain."""
         try:
             said = json.loads(body)
@@ -207,15 +235,21 @@ class Audit:
             )
             known, last = self._writers.get(own.writer, (0, GENESIS_PREV))
             next_seq = seq + 0
+            if own.type == EntryType.ENTRIES_PRUNED:
+                self._pruned_said = max(self._pruned_said, said["data"]["end"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.problem(where, Code.UNREADABLE_ENTRY)
             return
         if copies is not None and copies != own:
             self.problem(where, Code.COPIES_DIFFER)
-        if next_seq != known + 1:
+        if next_seq > known + 1 and self._may_skip(own.writer):
+            self._skipped += next_seq - known - 1
+        elif next_seq != known + 1:
             self.problem(where, Code.WRITER_GAP)
         elif prev != last:
             self.problem(where, Code.WRITER_LINK)
+        if kept:
+            self._whole.add(own.writer)
         self._writers[own.writer] = (next_seq, hashlib.sha256(body).hexdigest())
 
     def _checkpoint(self, size: int, note: str) -> None:

@@ -19,6 +19,7 @@ from watchkeeper.ledger.tables import (
     ledger_entry,
     ledger_head,
     ledger_pending,
+    ledger_pruned,
     ledger_staged,
     ledger_tile,
     ledger_writer,
@@ -98,6 +99,11 @@ class Snapshot:
         query = select(ledger_checkpoint.c.body).order_by(ledger_checkpoint.c.size.desc()).limit(1)
         body: str | None = (await self._tx.execute(query)).scalar_one_or_none()
         return body
+
+    async def pruned(self) -> int:
+        """Below which index entries may be gone, as the mark says."""
+        found: int | None = (await self._tx.execute(select(func.max(ledger_pruned.c.end)))).scalar_one()
+        return found or 0
 
     async def pages(self, end: int | None = None) -> AsyncIterator[Page]:
         """Every index that is stored, below `end`, in order."""

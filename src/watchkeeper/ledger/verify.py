@@ -18,8 +18,9 @@ __all__ = ["Code", "Problem", "VerifyReport", "verify"]
 
 async def verify(reader: LogReader, vkey: str, anchor: str | None = None) -> VerifyReport:
     """Reads the whole log in pages under one snapshot; memory stays flat."""
-    audit = Audit([VerifierKey.from_vkey(vkey)], anchor)
+    key = VerifierKey.from_vkey(vkey)
     async with reader.snapshot() as log:
+        audit = Audit([key], anchor, await log.pruned())
         async for page in log.pages():
             audit.page(page)
         audit.beyond(await log.checkpoints_above(audit.size))
