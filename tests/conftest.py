@@ -123,7 +123,6 @@ def litellm_yaml(
 def receiver() -> Iterator[Receiver]:
     """A local endpoint for webhooks and scrapes."""
     from tests.testbed.receiver import Receiver
-    from tests.testbed.s3 import S3Server
 
     with Receiver() as running:
         yield running

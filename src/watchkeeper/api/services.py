@@ -14,6 +14,7 @@ from watchkeeper.core.clock import Clock
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.reader import LogReader
+from watchkeeper.ledger.upkeep import Upkeep
 from watchkeeper.ledger.verify import VerifyReport
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
@@ -54,6 +55,7 @@ class Services:
     versions: PolicyVersions
     log: LogReader
     evidence: Evidence
+    upkeep: Upkeep
     alertmanager: AlertmanagerConfig
     health: Callable[[], HealthReport]
     verify: Callable[[str | None], Awaitable[VerifyReport]]

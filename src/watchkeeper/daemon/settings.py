@@ -25,6 +25,8 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
+from watchkeeper.ledger.archive.config import ArchiveSettings
+from watchkeeper.ledger.retention import RetentionSettings
 from watchkeeper.runbooks.loader import RunbookOverrides
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.prometheus import PrometheusConfig
@@ -116,6 +118,15 @@ class LedgerSettings(Contract):
     """The log's name in checkpoints: unique to this installation, no spaces, no plus sign."""
     signing_key_path: Path | None = None
     """Made in the data directory at the first start when not given."""
+    retention: RetentionSettings = RetentionSettings()
+    archive: ArchiveSettings | None = None
+    """Where signed entries are copied to once a day: a bucket or a directory."""
+
+    @model_validator(mode="after")
+    def _what_goes_is_archived(self) -> Self:
+        if self.retention.entries is not None and self.archive is None:
+            raise ValueError("retention: entries: entries go only when they are archived: set ledger.archive too")
+        return self
 
 
 class LogSettings(Contract):

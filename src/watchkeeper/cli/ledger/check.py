@@ -9,6 +9,7 @@ import typer
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
+from watchkeeper.cli.ledger.archive import verify_archive
 from watchkeeper.cli.ledger.files import text_of
 from watchkeeper.core.errors import InputError, VerificationError
 
@@ -24,14 +25,21 @@ def verify(
     context: typer.Context,
     anchor: Annotated[Path | None, typer.Option(help="A file with a checkpoint that you remember.")] = None,
     export: Annotated[Path | None, typer.Option(help="Verify this export, without any daemon.")] = None,
-    vkey: Annotated[str | None, typer.Option(help="With --export: the key you trust, as text or a file.")] = None,
+    archive: Annotated[
+        str | None, typer.Option(help="Verify this archive, without any daemon: a directory, or s3://BUCKET/PREFIX.")
+    ] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="With an archive in S3 that is not Amazon's.")] = None,
+    vkey: Annotated[str | None, typer.Option(help="With either: the key you trust, as text or a file.")] = None,
     json: Json = False,
 ) -> None:
     """Re-derive the tree from the entries. Exit code 10 if it does not hold."""
+    if archive is not None:
+        verify_archive(archive, vkey, endpoint_url, json)
+        return
     remembered = None if anchor is None else text_of(anchor)
     if export is None:
         if vkey is not None:
-            raise InputError("--vkey is for --export", next_step="watchkeeper ledger verify --help")
+            raise InputError("--vkey is for --export and --archive", next_step="watchkeeper ledger verify --help")
         report = client(context).post("/v1/ledger/verify", {"anchor": remembered})
     else:
         report = _offline(export, vkey, remembered).model_dump(mode="json")
