@@ -17,6 +17,7 @@ from watchkeeper.ledger.cosigned import WitnessReport
 from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.reader import LogReader
+from watchkeeper.ledger.upkeep import Upkeep
 from watchkeeper.ledger.verify import Progress, VerifyReport
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
@@ -74,6 +75,7 @@ class Services:
     log: LogReader
     evidence: Evidence
     eraser: Eraser
+    upkeep: Upkeep
     alertmanager: AlertmanagerConfig
     health: Callable[[], HealthReport]
     verify: Check

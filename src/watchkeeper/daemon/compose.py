@@ -16,6 +16,7 @@ from watchkeeper.adapters.recorder import CallRecorder
 from watchkeeper.adapters.sink import LedgerCallSink
 from watchkeeper.agents.crew import Crew
 from watchkeeper.agents.detector.evaluate import Detectors
+from watchkeeper.agents.held import HeldIncidents
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox, WebhookSink
 from watchkeeper.agents.pump import Pump
@@ -37,11 +38,14 @@ from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.signing import keys as signing_keys
 from watchkeeper.daemon.witnesses import Book, WitnessClient, Witnesses
 from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.archive.config import S3Archive
+from watchkeeper.ledger.archive.places import storage_of
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.sequencer import Sequencer
+from watchkeeper.ledger.upkeep import Upkeep
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
@@ -87,6 +91,7 @@ class Parts:
     sources: Sources
     claims: Claims
     crew: Crew
+    upkeep: Upkeep
     reconciler: Reconciler
     http: httpx.AsyncClient
     witnesses: Witnesses
@@ -99,6 +104,9 @@ def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
     found += [sink.url for sink in settings.notify]
     found += [sink.bearer for sink in settings.notify if sink.bearer is not None]
     found += [key for key in (settings.ledger.signing_key, settings.ledger.previous_signing_key) if key is not None]
+    archive = settings.ledger.archive
+    if isinstance(archive, S3Archive):
+        found += [key for key in (archive.access_key, archive.secret_key) if key is not None]
     return (*found, *settings.database.secrets())
 
 
@@ -159,6 +167,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         sources=Sources(intake, book, signals, *pollers),
         claims=ground.claims,
         crew=crew,
+        upkeep=_upkeep(ground, crew, keys.current),
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
         witnesses=_witnesses(ground, keys.current),
@@ -211,6 +220,21 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
         holder=ground.holder,
         protected=settings.is_protected,
         timing=settings.timing,
+    )
+
+
+def _upkeep(ground: _Ground, crew: Crew, signer: SigningKey) -> Upkeep:
+    chosen = ground.settings.ledger
+    storage = None if chosen.archive is None else storage_of(chosen.archive)
+    return Upkeep.over(
+        ground.store,
+        ground.ledger,
+        ground.clock,
+        chosen.retention,
+        storage,
+        [signer.verifier],
+        HeldIncidents(ground.claims, crew.remedies),
+        holder=ground.holder,
     )
 
 

@@ -39,6 +39,7 @@ from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.calendar import Calendar
 from watchkeeper.daemon.compose import Parts, compose, secrets_of, sentry
 from watchkeeper.daemon.database import Guarding, libpq, prepare
+from watchkeeper.daemon.errands import Errands
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
@@ -60,6 +61,8 @@ INBOX_S = 1.0
 SAVE_S = 15.0
 PRUNE_S = 60.0
 TIDY = "*/10 * * * *"
+PRUNE_EVIDENCE = "20 * * * *"
+ARCHIVE = "40 3 * * *"
 
 
 class Daemon:
@@ -90,6 +93,7 @@ class Daemon:
         )
         self._jobs = Jobs(parts.leader, parts.health)
         self._calendar = Calendar(self._jobs)
+        self._errands = Errands()
         self._tasks: set[asyncio.Task[None]] = set()
         self._guarding = Guarding.TRIGGERS
 
@@ -114,6 +118,7 @@ class Daemon:
         """Finishes what is being written, keeps the state, gives back leases. A second call does nothing."""
         self._calendar.stop()
         await self._jobs.stop()
+        await self._errands.stop()
         await self._runner.close()
         for task in self._tasks:
             task.cancel()
@@ -149,6 +154,7 @@ class Daemon:
             log=parts.log,
             evidence=parts.evidence,
             eraser=Eraser(parts.store, parts.ledger, parts.evidence),
+            upkeep=parts.upkeep,
             alertmanager=parts.settings.alertmanager,
             health=self.health,
             verify=partial(verify, parts.log, vkey),
@@ -199,6 +205,11 @@ class Daemon:
         jobs.every(PRUNE_S, "prune", self._prune)
         self._calendar.at(TIDY, "forget", self._forgetter.run_once)
         self._calendar.at(TIDY, "tidy outbox", parts.crew.outbox.prune)
+        upkeep = parts.upkeep
+        begin = self._errands.begin
+        self._calendar.at(PRUNE_EVIDENCE, "prune evidence", begin("prune evidence", upkeep.evidence.run_once))
+        if upkeep.archivist is not None:
+            self._calendar.at(ARCHIVE, "archive", begin("archive", upkeep.archivist.run_once))
         for name, seconds, turn in parts.sources.turns():
             jobs.every(seconds, f"poll {name}", turn, Duty.WATCH)
 

@@ -26,8 +26,10 @@ from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
 from watchkeeper.daemon.witnesses import WitnessConfig
+from watchkeeper.ledger.archive.config import ArchiveSettings
 from watchkeeper.ledger.quorum import Policy as QuorumPolicy
 from watchkeeper.ledger.quorum import read_policy
+from watchkeeper.ledger.retention import RetentionSettings
 from watchkeeper.runbooks.loader import RunbookOverrides
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.prometheus import PrometheusConfig
@@ -141,11 +143,19 @@ class LedgerSettings(Contract):
     signing_key: SecretStr | None = None
     """The log's signing key itself. Made in the data directory at the first start when no key is given."""
     signing_key_path: Path | None = None
-    """Made in the data directory at the first start when not given."""
+    """The same as a file of mode 0600, which `watchkeeper ledger keygen` makes."""
+    previous_signing_key: SecretStr | None = None
+    """The key that signed before this one: with it, the next batch hands the log over."""
+    previous_key_path: Path | None = None
+    """The same as a file of mode 0600."""
     witnesses: tuple[WitnessConfig, ...] = ()
     """Who is asked to cosign each newest checkpoint."""
     policy_file: Path | None = None
     """A C2SP tlog-policy: how many of the witnesses are enough. `ledger checkpoint --cosigned` goes by it."""
+
+    retention: RetentionSettings = RetentionSettings()
+    archive: ArchiveSettings | None = None
+    """Where signed entries are copied to once a day: a bucket or a directory."""
 
     @field_validator("witnesses")
     @classmethod
@@ -158,12 +168,6 @@ class LedgerSettings(Contract):
         """The policy file's content. Raises InputError with file:line."""
         return None if self.policy_file is None else read_policy(self.policy_file)
 
-    """The same as a file of mode 0600, which `watchkeeper ledger keygen` makes."""
-    previous_signing_key: SecretStr | None = None
-    """The key that signed before this one: with it, the next batch hands the log over."""
-    previous_key_path: Path | None = None
-    """The same as a file of mode 0600."""
-
     @model_validator(mode="after")
     def _each_key_once(self) -> Self:
         for name, secret, path in (
@@ -172,6 +176,12 @@ class LedgerSettings(Contract):
         ):
             if secret is not None and path is not None:
                 raise ValueError(f"{name} is given twice: as a secret and as the path of a key file")
+        return self
+
+    @model_validator(mode="after")
+    def _what_goes_is_archived(self) -> Self:
+        if self.retention.entries is not None and self.archive is None:
+            raise ValueError("retention: entries: entries go only when they are archived: set ledger.archive too")
         return self
 
 

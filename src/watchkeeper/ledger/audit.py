@@ -52,6 +52,7 @@ class Code(StrEnum):
     CHECKPOINT_TIME = "checkpoint_time"
     EVIDENCE_DIFFERS = "evidence_differs"
     PRUNED_UNTOLD = "pruned_untold"
+    PRUNED_DIFFERS = "pruned_differs"
 
 
 class Problem(Contract):
@@ -131,6 +132,11 @@ class Audit:
     @property
     def size(self) -> int:
         return self._tree.size
+
+    @property
+    def pruned(self) -> int:
+        """Entries of which the leaf hash alone is there."""
+        return self._pruned
 
     def problem(self, where: str, code: Code) -> None:
         if len(self._problems) < MAX_PROBLEMS:

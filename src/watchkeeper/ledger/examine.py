@@ -135,6 +135,8 @@ class Chains:
     def __init__(self) -> None:
         self._ends: dict[str, tuple[Link, int]] = {}
         self._holes = 0
+        self.skipped = 0
+        """Entries that the chains miss where some were pruned: as many as were."""
 
     def hole(self) -> None:
         """Here entries are pruned: whose they were is not known any more."""
@@ -146,7 +148,9 @@ class Chains:
             last, holes = self._ends.get(writer, (Link(0, GENESIS_PREV), 0))
             wrong = broken(last, stretch.first)
             skipped = holes < self._holes and stretch.first.seq > last.seq + 1
-            if wrong is not None and not skipped:
+            if skipped:
+                self.skipped += stretch.first.seq - last.seq - 1
+            elif wrong is not None:
                 problems.append((stretch.where, wrong))
             self._ends[writer] = (stretch.last, self._holes)
         return problems
@@ -158,6 +162,8 @@ class Chains:
             seq, digest = stored.get(writer, (0, bytes.fromhex(GENESIS_PREV)))
             last, holes = self._ends.get(writer, (Link(0, GENESIS_PREV), 0))
             skipped = holes < self._holes and seq > last.seq
-            if (seq, digest.hex()) != last and not skipped:
+            if skipped:
+                self.skipped += seq - last.seq
+            elif (seq, digest.hex()) != last:
                 found.append(writer)
         return found

@@ -136,6 +136,8 @@ async def _stored(log: Snapshot, check: Fsck) -> None:
         check.take(await asyncio.to_thread(examine, run))
     for writer in check.chains.differing(await log.writers()):
         audit.problem(f"writer {writer}", Code.WRITER_HEAD)
+    if check.chains.skipped != audit.pruned:
+        audit.problem("pruned", Code.PRUNED_DIFFERS)
     accounts = await log.accounts()
     for ids, code in (
         (accounts.lost, Code.LOST),

@@ -14,6 +14,7 @@ from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.ledger.evidence import Evidence, refs_in
+from watchkeeper.ledger.pruned_story import telling_of_pruning
 from watchkeeper.ledger.reader import Entry, LogReader
 
 MAX_TEXT = 16_384
@@ -35,6 +36,7 @@ class Part(StrEnum):
     HELD = "held"
     HANDED_OVER = "handed_over"
     CLOSED = "closed"
+    PRUNED = "pruned"
     OTHER = "other"
 
 
@@ -55,6 +57,8 @@ _PARTS = {
     EntryType.REMEDY: Part.HELD,
     EntryType.ESCALATION: Part.HANDED_OVER,
     EntryType.INCIDENT_CLOSED: Part.CLOSED,
+    EntryType.ARCHIVED: Part.PRUNED,
+    EntryType.ENTRIES_PRUNED: Part.PRUNED,
 }
 
 
@@ -95,7 +99,8 @@ class StoryStep(Contract):
 
 async def story(reader: LogReader, evidence: Evidence, incident: IncidentId) -> list[StoryStep]:
     """At most `MAX_READ` steps; what was appended a moment ago may still wait for its index."""
-    steps = [await story_step(entry, evidence) for entry in await reader.by_subject(incident)]
+    entries = await telling_of_pruning(reader, await reader.by_subject(incident))
+    steps = [await story_step(entry, evidence) for entry in entries]
     missing = any(shown.text is None for step in steps for shown in step.evidence)
     erased = await reader.erased() if missing else frozenset()
     return [_explained(step, erased) for step in steps]

@@ -5,17 +5,22 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from watchkeeper.api.ledger import (
+    archives,
     checkpoints,
     checks,
     entries,
     erasing,
     exports,
     incident_replay,
+    prunings,
     replays,
     tlog,
     witnesses,
 )
 
+READING = (entries, checkpoints, checks, replays, incident_replay, exports, tlog, witnesses)
+KEEPING = (erasing, archives, prunings)
+
 router = APIRouter()
-for part in (entries, checkpoints, checks, replays, exports, witnesses, tlog, erasing, incident_replay):
+for part in (*READING, *KEEPING):
     router.include_router(part.router)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from watchkeeper.cli.ledger import check, checkpoint, erase, export, keys, read, replay, witness
+from watchkeeper.cli.ledger import archive, check, checkpoint, erase, export, keys, prune, read, replay, witness
 
 app = typer.Typer(help="The record: read it, verify it, replay it, take it with you.", no_args_is_help=True)
-for part in (read, check, replay, checkpoint, export, witness, keys, erase):
+for part in (read, check, replay, checkpoint, export, witness, keys, erase, archive, prune):
     part.register(app)

@@ -10,6 +10,7 @@ import typer
 
 from watchkeeper.cli import out, progress
 from watchkeeper.cli.context import Json, client
+from watchkeeper.cli.ledger.archive import verify_archive
 from watchkeeper.cli.ledger.files import text_of
 from watchkeeper.cli.ledger.quorum import anchor_of_daemon, anchor_of_export, refuse_both, without_quorum
 from watchkeeper.core.errors import InputError, VerificationError
@@ -24,7 +25,11 @@ Policy = Annotated[
     Path | None, typer.Option(help="A tlog-policy: the newest checkpoint that its quorum cosigned is the anchor.")
 ]
 Export = Annotated[Path | None, typer.Option(help="Check this export, without any daemon.")]
-Key = Annotated[str | None, typer.Option(help="With --export: the key you trust, as text or a file.")]
+Archive = Annotated[
+    str | None, typer.Option(help="Check this archive, without any daemon: a directory, or s3://BUCKET/PREFIX.")
+]
+Endpoint = Annotated[str | None, typer.Option(help="With an archive in S3 that is not Amazon's.")]
+Key = Annotated[str | None, typer.Option(help="With --export and --archive: the key you trust, as text or a file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,12 +42,17 @@ def verify(
     anchor: Anchor = None,
     policy: Policy = None,
     export: Export = None,
+    archive: Archive = None,
+    endpoint_url: Endpoint = None,
     vkey: Key = None,
     json: Json = False,
 ) -> None:
     """Re-derive the tree from the entries. Exit code 10 if it does not hold."""
     from watchkeeper.ledger.export import verify_export
 
+    if archive is not None:
+        verify_archive(archive, vkey, endpoint_url, json)
+        return
     report = _checked(context, "verify", verify_export, anchor, policy, export, vkey)
     _told(report, json)
 
@@ -74,7 +84,7 @@ def _checked(
     refuse_both(anchor, policy)
     remembered = None if anchor is None else text_of(anchor)
     if export is None and vkey is not None:
-        raise InputError("--vkey is for --export", next_step=f"watchkeeper ledger {name} --help")
+        raise InputError("--vkey is for --export and --archive", next_step=f"watchkeeper ledger {name} --help")
     with progress.shown(f"ledger {name}") as bar:
         if export is None:
             if policy is not None:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import Archived, Draft, EntryType
-from watchkeeper.core.errors import ConflictError, LedgerError, VerificationError
+from watchkeeper.core.errors import LedgerError, VerificationError
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.archive import rows
@@ -24,15 +24,14 @@ from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
 from watchkeeper.ledger.merkle import TILE, leaf_hash
 from watchkeeper.ledger.note import VerifierKey, open_note
 from watchkeeper.ledger.progress import Progress
-from watchkeeper.store import leases
+from watchkeeper.ledger.turns import Turn
 from watchkeeper.store.engine import Store
-from watchkeeper.store.leases import Lease
 
 SPAN = 256 * TILE
 """The entries of a segment, and so of a manifest, at most."""
 AT_ONCE = 4
 """Bundles that are in memory, and on their way, at a time."""
-LEASE, LEASE_S = "ledger-archive", 120.0
+LEASE = "ledger-archive"
 
 
 class ArchiveReport(Contract):
@@ -59,22 +58,16 @@ class Archivist:
         span: int = SPAN,
     ) -> None:
         self._store, self._ledger, self._clock, self.storage = store, ledger, clock, storage
-        self._keys, self._holder, self._span = tuple(keys), holder, span
-        self._turn = asyncio.Lock()
-        self._lease: Lease | None = None
+        self._keys, self._span = tuple(keys), span
+        self._turn = Turn(store, clock, LEASE, holder, "archive")
 
     async def run(self) -> AsyncIterator[Progress | ArchiveReport]:
         """Archives all that is signed and fills a bundle; the report comes last. Raises ConflictError while another
         process archives."""
-        if self._turn.locked():
-            raise _busy()
-        async with self._turn:
+        async with self._turn.held():
             await asyncio.to_thread(self.storage.prepare)
-            try:
-                async for each in self._segments():
-                    yield each
-            finally:
-                await self._release()
+            async for each in self._segments():
+                yield each
 
     async def run_once(self) -> None:
         """The same for nobody who watches."""
@@ -82,7 +75,6 @@ class Archivist:
             pass
 
     async def _segments(self) -> AsyncIterator[Progress | ArchiveReport]:
-        lease = await self._hold()
         async with self._store.read() as tx:
             done = await rows.archives(tx, self.storage.place)
             total = await rows.newest_end(tx)
@@ -94,10 +86,10 @@ class Archivist:
             segment = _Segment(self._store, self.storage, self._keys, self._clock, *told)
             async for end in segment.copy():
                 yield Progress(what="entries", done=end - start, total=max(total - start, end - start))
-                lease = await self._hold()
+                await self._turn.renew()
             archived = await segment.finish()
             async with self._store.write() as tx:
-                await leases.check(tx, lease)
+                await self._turn.check(tx)
                 await self._ledger.append(tx, Draft(type=EntryType.ARCHIVED, subject="", data=archived))
             first, previous, locked = archived.end, archived.digest, archived.locked_until
             segments, objects = segments + 1, objects + archived.objects
@@ -114,28 +106,6 @@ class Archivist:
         async with self._store.read() as tx:
             size = await rows.segment_size(tx, first, self._span)
         return None if size is None else (first, size, previous)
-
-    async def _hold(self) -> Lease:
-        async with self._store.write() as tx:
-            lease = await leases.acquire(tx, LEASE, self._holder, self._clock.now(), LEASE_S)
-        if lease is None:
-            raise _busy()
-        self._lease = lease
-        return lease
-
-    async def _release(self) -> None:
-        if self._lease is not None:
-            async with self._store.write() as tx:
-                await leases.release(tx, self._lease, self._clock.now())
-            self._lease = None
-
-
-def _busy() -> ConflictError:
-    return ConflictError(
-        "another archive is being made",
-        cause="the daily one, or another person's, is at work; the turn of one that died ends by itself",
-        next_step="watchkeeper ledger archive, in two minutes",
-    )
 
 
 class _Segment:

@@ -62,7 +62,7 @@ class ArchiveCheckReport(Contract):
         found = [f"{problem.where}: {problem.code}" for problem in self.problems]
         if self.more_problems:
             found.append(f"and {self.more_problems} more")
-        return (f"{self.place}: {verdict}", f"{self.end} entries in {self.segments} segments{compared}", *found)
+        return (verdict, f"{self.end} entries in {self.segments} segments{compared}", self.place, *found)
 
 
 class Bundle(NamedTuple):
@@ -78,6 +78,8 @@ class ArchiveCheck:
         self._problems: list[ArchiveProblem] = []
         self._more = 0
         self.end = self.segments = self.compared = 0
+        self.reaches = 0
+        """Where the segment that is looked at ends."""
         self.digests: dict[int, str] = {}
         """Of each manifest that was read, by its first entry."""
 
@@ -136,7 +138,7 @@ class ArchiveCheck:
     def segment(self, manifest: Manifest, previous: str | None, frontier: Frontier) -> Iterator[Bundle]:
         """One segment, from where the tree stood before it."""
         name = manifest_name(manifest.first)
-        self.digests[manifest.first] = manifest.digest
+        self.digests[manifest.first], self.reaches = manifest.digest, manifest.end
         if manifest.previous != previous:
             self.problem(name, ArchiveCode.CHAIN)
         files, listed = SegmentFiles(frontier, manifest.first), {each.name: each.digest for each in manifest.objects}
