@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from watchkeeper.api.ledger import checkpoints, checks, entries, exports, replays, tlog
+from watchkeeper.api.ledger import checkpoints, checks, entries, exports, proofs, replays, tlog
 
 router = APIRouter()
-for part in (entries, checkpoints, checks, replays, exports, tlog):
+for part in (entries, checkpoints, checks, replays, exports, tlog, proofs):
     router.include_router(part.router)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from watchkeeper.cli.ledger import check, checkpoint, export, keys, read, replay
+from watchkeeper.cli.ledger import check, checkpoint, export, keys, prove, read, replay
 
 app = typer.Typer(help="The record: read it, verify it, replay it, take it with you.", no_args_is_help=True)
-for part in (read, check, replay, checkpoint, export, keys):
+for part in (read, check, replay, checkpoint, export, keys, prove):
     part.register(app)
