@@ -33,8 +33,11 @@ class Client:
     def get(self, path: str, **query: str | int | bool) -> Any:
         return self._json(self._send("GET", path, params=query))
 
-    def text(self, path: str) -> str:
-        return self._send("GET", path).text
+    def text(self, path: str, **query: str | int | bool) -> str:
+        return self._send("GET", path, params=query).text
+
+    def raw(self, path: str, **query: str | int | bool) -> bytes:
+        return self._send("GET", path, params=query).content
 
     @contextmanager
     def pieces(self, path: str, **query: str | int | bool) -> Iterator[Iterator[bytes]]:

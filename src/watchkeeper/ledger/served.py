@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.core.errors import LedgerError, NotFoundError
 from watchkeeper.ledger.merkle import TILE
 from watchkeeper.ledger.snapshot import Snapshot
-from watchkeeper.ledger.tables import ledger_entry, ledger_pruned, ledger_staged
+from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_pruned, ledger_staged
 from watchkeeper.ledger.tilepath import TilePath
 from watchkeeper.ledger.tiles import tile_hashes
 from watchkeeper.ledger.tiling import bundle
@@ -48,6 +48,19 @@ async def kept_rows(tx: AsyncConnection, first: int, end: int) -> list[Kept]:
             next_step="watchkeeper ledger verify",
         )
     return [Kept(row.leaf, row.body) for row in rows]
+
+
+async def checkpoint_at(tx: AsyncConnection, size: int) -> str:
+    """The log's own checkpoint of that size, without cosignatures. Raises NotFoundError."""
+    query = select(ledger_checkpoint.c.body).where(ledger_checkpoint.c.size == size)
+    body: str | None = (await tx.execute(query)).scalar_one_or_none()
+    if body is None:
+        raise NotFoundError(
+            f"no checkpoint has {size} entries",
+            cause="each batch has one, and no batch ended there",
+            next_step="watchkeeper ledger checkpoint: its second line is a size that has one",
+        )
+    return body
 
 
 async def tile(tx: AsyncConnection, path: TilePath) -> bytes:

@@ -12,13 +12,14 @@ from watchkeeper.api.ledger import (
     erasing,
     exports,
     incident_replay,
+    proofs,
     prunings,
     replays,
     tlog,
     witnesses,
 )
 
-READING = (entries, checkpoints, checks, replays, incident_replay, exports, tlog, witnesses)
+READING = (entries, checkpoints, checks, proofs, replays, incident_replay, exports, tlog, witnesses)
 KEEPING = (erasing, archives, prunings)
 
 router = APIRouter()
