@@ -70,7 +70,7 @@ def _told(step: dict[str, Any]) -> list[str]:
 
 def evidence_lines(shown: dict[str, Any], *, with_text: bool) -> Iterator[Line]:
     gone = ""
-    if shown["altered"]:
+    if shown.get("altered"):
         gone = ", ALTERED since it was recorded"
     elif shown["text"] is None:
         gone = ", erased" if shown.get("gone") == "erased" else ", no longer kept"

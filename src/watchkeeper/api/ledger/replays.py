@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from watchkeeper.agents import recompute
 from watchkeeper.api.auth import Viewer, Wired
@@ -17,13 +19,15 @@ router = APIRouter(tags=["ledger"])
 
 
 @router.post("/v1/ledger/replay")
-async def replay(wired: Wired, caller: Viewer, decisions: bool = True) -> ReplayReport:
+async def replay(
+    wired: Wired, caller: Viewer, kind: Annotated[tuple[EntryType, ...], Query(max_length=len(EntryType))] = ()
+) -> ReplayReport:
     """Makes every recorded decision again from its recorded input, and every finding and diagnosis from its recorded
-    basis, and compares byte for byte. Without `decisions` these are left to whoever makes them again elsewhere."""
-    return await replay_log(wired.log.iterate(), await recomputers(wired.versions, decisions), wired.evidence.get)
+    basis, and compares byte for byte. `kind` (repeatable): of these kinds of entries only."""
+    return await replay_log(wired.log.iterate(types=kind), await recomputers(wired.versions), wired.evidence.get)
 
 
-async def recomputers(versions: PolicyVersions, decisions: bool = True) -> Recomputers:
+async def recomputers(versions: PolicyVersions) -> Recomputers:
     """Every kind of entry that can be made again, with all policies that were ever active."""
     policies = await versions.every()
 
@@ -35,7 +39,6 @@ async def recomputers(versions: PolicyVersions, decisions: bool = True) -> Recom
         return policies[version]
 
     known = Recomputers()
-    if decisions:
-        known.register(EntryType.DECISION, decision_recomputer(load))
+    known.register(EntryType.DECISION, decision_recomputer(load))
     recompute.register(known)
     return known
