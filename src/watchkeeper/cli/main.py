@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from watchkeeper import __version__
-from watchkeeper.cli import authority, config, incidents, policy, run_daemon, runbook, token
+from watchkeeper.cli import authority, config, incidents, policy, run_daemon, runbook, token, witness
 from watchkeeper.cli.context import Global
 from watchkeeper.cli.ledger import app as ledger
 from watchkeeper.cli.out import failure
@@ -55,6 +55,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(runbook.app, name="runbook")
 app.add_typer(policy.app, name="policy")
 app.add_typer(token.app, name="token")
+app.add_typer(witness.app, name="witness")
 
 
 def run() -> None:

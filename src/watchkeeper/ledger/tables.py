@@ -85,7 +85,7 @@ ledger_cosignature = Table(
     "ledger_cosignature",
     METADATA,
     Column("size", BigId, primary_key=True, autoincrement=False),
-    Column("vkey", String(512), primary_key=True),
+    Column("vkey", String(2048), primary_key=True),
     Column("line", Text, nullable=False),
     Column("at", InstantText, nullable=False),
 )
