@@ -34,6 +34,7 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.health import Health
+from watchkeeper.daemon.witnesses import Book, Witnesses
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies.approvals import Approvals, draft
@@ -123,6 +124,7 @@ async def opened(directory: Path) -> AsyncIterator[Face]:
 def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Services:
     evidence = Evidence(store, clock=clock)
     versions = PolicyVersions(store, log.ledger, clock)
+    book = Book(store, log.reader, (log.key.verifier,))
     return Services(
         clock=clock,
         tokens=Tokens(store, clock),
@@ -141,6 +143,7 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
         health=lambda: HealthReport(acting=True, sources={"litellm:main": "ok"}),
         verify=lambda anchor: verify(log.reader, log.key.verifier.vkey, anchor),
         vkey=log.key.verifier.vkey,
+        witnessing=Witnesses((), book, None),
         store=store,
     )
 

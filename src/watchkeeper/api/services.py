@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from watchkeeper.agents.outbox import Outbox
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.model import Contract, Instant
+from watchkeeper.ledger.cosigned import WitnessReport
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.verify import VerifyReport
@@ -39,6 +41,16 @@ class HealthReport(Contract):
     sources: dict[str, str] = Field(default_factory=dict)
 
 
+class Witnessing(Protocol):
+    """What is known of the witnesses that cosign this log."""
+
+    async def report(self) -> WitnessReport: ...
+
+    async def cosigned(self) -> str | None:
+        """The newest checkpoint that the configured policy calls valid."""
+        ...
+
+
 @dataclass(frozen=True)
 class Services:
     clock: Clock
@@ -58,4 +70,5 @@ class Services:
     health: Callable[[], HealthReport]
     verify: Callable[[str | None], Awaitable[VerifyReport]]
     vkey: str
+    witnessing: Witnessing
     store: Store

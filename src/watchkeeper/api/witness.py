@@ -62,7 +62,8 @@ def create(witness: Witness) -> FastAPI:
 def _refused(refusal: Refusal) -> Response:
     log.warning("checkpoint_refused", status=refusal.status, why=refusal.why)
     if refusal.size is not None:
-        return Response(f"{refusal.size}\n", refusal.status, media_type=SIZE_TYPE)
+        exactly = {"Content-Type": SIZE_TYPE}  # as media_type it would be given a charset
+        return Response(f"{refusal.size}\n", refusal.status, headers=exactly)
     return PlainTextResponse(f"{refusal.why}\n", refusal.status)
 
 

@@ -55,6 +55,8 @@ def offline(settings: Settings) -> Iterator[Check]:
     yield _listens(settings.api)
     if settings.protected:
         yield _protects(settings)
+    if settings.ledger.witnesses or settings.ledger.policy_file is not None:
+        yield _checked("witnesses", lambda: _witnesses(settings))
     if settings.ledger.signing_key_path is not None:
         path = settings.ledger.signing_key_path
         yield _checked("signing key", lambda: load_key(path, settings.ledger.origin).verifier.vkey)
@@ -90,6 +92,22 @@ def _runbooks(settings: Settings) -> str:
         given.dirs, shipped=given.shipped, overrides=given.overrides, offers=offers(), series=settings.series()
     )
     return ", ".join(runbook.name for runbook in catalog.runbooks) or "none"
+
+
+def _witnesses(settings: Settings) -> str:
+    """A policy that the configured witnesses could never fulfil is mistyped."""
+    policy, asked = settings.ledger.policy(), {each.vkey for each in settings.ledger.witnesses}
+    if policy is None:
+        return f"{len(asked)} witness(es), no policy"
+    if not policy.holds({each.name for each in policy.witnesses if each.key.vkey in asked}):
+        unasked = ", ".join(each.name for each in policy.witnesses if each.key.vkey not in asked)
+        raise ConfigError(
+            "the witnesses that are asked can never be the quorum",
+            place="ledger.policy_file",
+            cause=f"the policy counts on others: {unasked}",
+            next_step="add them to ledger.witnesses, by the same vkey",
+        )
+    return f"{len(asked)} witness(es), quorum {policy.quorum or 'none'}"
 
 
 def _writable(directory: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from socket import socket
 from typing import Annotated
 
 import typer
@@ -58,6 +60,7 @@ def serve(
     """Cosign these logs' checkpoints, each only if it extends the one before."""
     import asyncio
 
+    import structlog
     import uvicorn
 
     from watchkeeper.api.witness import create
@@ -76,21 +79,30 @@ def serve(
             next_step="leave out --name, or give another --data",
         )
 
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                at = self.servers[0].sockets[0].getsockname()
+                out.say(f"witnessing {len(logs)} log(s) as {keys[0].public.name} on http://{host}:{at[1]}")
+
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
     async def run() -> None:
         witness = Witness(data, keys, logs, SystemClock())
         await witness.open()
         config = uvicorn.Config(
             create(witness), host=host, port=port, log_config=None, access_log=False, limit_concurrency=200
         )
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve())
-        while not (server.started or task.done()):
-            await asyncio.sleep(0.02)
-        if server.started:
-            at = server.servers[0].sockets[0].getsockname()
-            out.say(f"witnessing {len(logs)} log(s) as {keys[0].public.name} on http://{host}:{at[1]}")
         try:
-            await task
+            await Announcing(config).serve()
         finally:
             await witness.close()
 

@@ -84,6 +84,12 @@ class LedgerError(UnavailableError):
     code = "ledger_unavailable"
 
 
+class DisputedError(LedgerError):
+    """A witness remembers another log than the one that is here: the record was rolled back or forked."""
+
+    code = "ledger_disputed"
+
+
 class VerificationError(WatchkeeperError):
     """The ledger, a proof or a checkpoint does not hold. The only error verification raises."""
 

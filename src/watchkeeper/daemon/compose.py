@@ -34,6 +34,7 @@ from watchkeeper.daemon.home import KEY_FILE, Home
 from watchkeeper.daemon.leader import Leader
 from watchkeeper.daemon.polling import Sources
 from watchkeeper.daemon.settings import Settings
+from watchkeeper.daemon.witnesses import Book, WitnessClient, Witnesses
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.keys import SigningKey, create_key, load_key
@@ -85,6 +86,7 @@ class Parts:
     crew: Crew
     reconciler: Reconciler
     http: httpx.AsyncClient
+    witnesses: Witnesses
 
 
 def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
@@ -155,7 +157,15 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         crew=crew,
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
+        witnesses=_witnesses(ground, signer),
     )
+
+
+def _witnesses(ground: _Ground, signer: SigningKey) -> Witnesses:
+    settings = ground.settings.ledger
+    book = Book(ground.store, LogReader(ground.store), (signer.verifier,))
+    clients = [WitnessClient(each, book, ground.http, ground.clock) for each in settings.witnesses]
+    return Witnesses(clients, book, settings.policy())
 
 
 def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:

@@ -43,6 +43,7 @@ from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
+from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store import schema
@@ -83,6 +84,7 @@ class Daemon:
             crew.outbox,
             parts.clock,
             parts.settings.environment,
+            parts.witnesses.vouch,
         )
         self._jobs = Jobs(parts.leader, parts.health)
         self._calendar = Calendar(self._jobs)
@@ -95,6 +97,7 @@ class Daemon:
     async def start(self) -> None:
         parts = self._parts
         await schema.upgrade(parts.store)
+        await self._jobs.run("ask witnesses", parts.witnesses.look)
         await self._first_policy()
         await parts.tokens.keep(parts.home.local_token(), "local-admin", PrincipalKind.PERSON, (Role.ADMIN,))
         await self._record_start()
@@ -145,6 +148,7 @@ class Daemon:
             health=self.health,
             verify=lambda anchor: verify(parts.log, vkey, anchor),
             vkey=vkey,
+            witnessing=parts.witnesses,
             store=parts.store,
         )
 
@@ -176,6 +180,8 @@ class Daemon:
         jobs.every(CHECK_S, "trust", self._trust.check, Duty.ALWAYS)
         jobs.every(INBOX_S, "inbox", parts.pump.catch_up, Duty.ALWAYS)
         jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_once, Duty.SERVE)
+        for witness in parts.witnesses.clients:
+            jobs.every(WITNESS_S, f"witness {witness.config.name}", witness.turn, Duty.SERVE)
         jobs.every(DUE_S, "incidents", self._runner.run_due, Duty.SERVE)
         jobs.every(parts.settings.detect_every_s, "detect", self._detect, Duty.WATCH)
         for sink in parts.crew.outbox.sinks:

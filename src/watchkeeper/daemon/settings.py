@@ -25,6 +25,9 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
+from watchkeeper.daemon.witnesses import WitnessConfig
+from watchkeeper.ledger.quorum import Policy as QuorumPolicy
+from watchkeeper.ledger.quorum import read_policy
 from watchkeeper.runbooks.loader import RunbookOverrides
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.prometheus import PrometheusConfig
@@ -116,6 +119,21 @@ class LedgerSettings(Contract):
     """The log's name in checkpoints: unique to this installation, no spaces, no plus sign."""
     signing_key_path: Path | None = None
     """Made in the data directory at the first start when not given."""
+    witnesses: tuple[WitnessConfig, ...] = ()
+    """Who is asked to cosign each newest checkpoint."""
+    policy_file: Path | None = None
+    """A C2SP tlog-policy: how many of the witnesses are enough. `ledger checkpoint --cosigned` goes by it."""
+
+    @field_validator("witnesses")
+    @classmethod
+    def _each_witness_is_given_once(cls, value: tuple[WitnessConfig, ...]) -> tuple[WitnessConfig, ...]:
+        _once("witness", (each.name for each in value))
+        _once("witness's key", (each.vkey for each in value))
+        return value
+
+    def policy(self) -> QuorumPolicy | None:
+        """The policy file's content. Raises InputError with file:line."""
+        return None if self.policy_file is None else read_policy(self.policy_file)
 
 
 class LogSettings(Contract):

@@ -39,6 +39,8 @@ class Code(StrEnum):
     BAD_CHECKPOINT = "bad_checkpoint"
     CHECKPOINT_ROOT = "checkpoint_root"
     CHECKPOINT_BEYOND = "checkpoint_beyond"
+    BAD_COSIGNATURE = "bad_cosignature"
+    NO_QUORUM = "no_quorum"
     BAD_ANCHOR = "bad_anchor"
     ROLLED_BACK = "rolled_back"
     FORKED = "forked"

@@ -1,8 +1,8 @@
 """Exports the signed log as files that anybody can check without us, and checks such an export.
 
 `entries.jsonl` holds one entry a line, in its exact bytes: line n is entry n. `checkpoints.jsonl` holds every signed
-checkpoint, `checkpoint` the newest, `vkey` the verifier key. The key in an export proves nothing by itself: compare it
-with the one you remember. Evidence bodies are not exported.
+checkpoint, `checkpoint` the newest, `cosigned.jsonl` what witnesses signed of which, `vkey` the verifier key. The key
+in an export proves nothing by itself: compare it with the one you remember. Evidence bodies are not exported.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from typing import BinaryIO
 from watchkeeper.core.entries import MAX_ENTRY_BYTES
 from watchkeeper.core.errors import InputError, NotFoundError
 from watchkeeper.core.model import Contract
+from watchkeeper.ledger import cosignedfile
 from watchkeeper.ledger.audit import Audit, Code, VerifyReport
 from watchkeeper.ledger.checkpoint import Checkpoint
+from watchkeeper.ledger.cosigned import Cosigned
 from watchkeeper.ledger.merkle import leaf_hash
 from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, VerifierKey
 from watchkeeper.ledger.reader import Entry, LogReader, parse_entry
 from watchkeeper.ledger.snapshot import PAGE, Page, RawRow
 
 ENTRIES, CHECKPOINTS, CHECKPOINT, VKEY = "entries.jsonl", "checkpoints.jsonl", "checkpoint", "vkey"
+COSIGNED = "cosigned.jsonl"
 
 
 class ExportReport(Contract):
@@ -50,6 +53,9 @@ async def export(reader: LogReader, directory: Path, vkey: str) -> ExportReport:
                 count += len(page.checkpoints)
                 for _, note in page.checkpoints:
                     checkpoints.write(json.dumps(note, ensure_ascii=False).encode() + b"\n")
+            cosigned = files.enter_context(_new(directory / COSIGNED))
+            async for found in log.cosigned(size):
+                cosigned.write(cosignedfile.encode(found))
     for name, text in ((CHECKPOINT, newest), (VKEY, vkey + "\n")):
         (directory / name).write_text(text, encoding="utf-8")
     return ExportReport(size=size, checkpoints=count, directory=str(directory))
@@ -65,7 +71,16 @@ def verify_export(directory: Path, vkey: str, anchor: str | None = None) -> Veri
         last = page.checkpoints[-1][1] if page.checkpoints else last
     if last != newest:
         audit.problem("checkpoint", Code.BAD_CHECKPOINT)
+    notes = (_sized(line) for line in _lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
+    for where in cosignedfile.faults(exported_cosigned(directory), notes):
+        audit.problem(where, Code.BAD_COSIGNATURE)
     return audit.report()
+
+
+def exported_cosigned(directory: Path) -> Iterator[Cosigned]:
+    """What an export has of cosignatures, oldest first; exports of earlier versions have none."""
+    path = directory / COSIGNED
+    return cosignedfile.decode(_lines(path, cosignedfile.MAX_LINE_BYTES) if path.exists() else ())
 
 
 def exported_entries(directory: Path) -> Iterator[Entry]:

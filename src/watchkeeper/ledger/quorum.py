@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from watchkeeper.core.errors import InputError, VerificationError, suggest
@@ -99,6 +100,21 @@ class Policy:
                 next_step="watchkeeper ledger witness status",
             )
         return checkpoint
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy of a file. Raises InputError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"cannot read the policy: {error.strerror}",
+            place=str(path),
+            cause="the path is wrong, or not readable by this user",
+            next_step="see docs/ledger.md, Cosigning: a policy is a text file",
+        ) from error
+    return Policy.from_bytes(data, str(path))
 
 
 @dataclass

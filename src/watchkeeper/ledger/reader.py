@@ -5,7 +5,7 @@ Entries that were appended but have no index yet are not seen here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.core.entries import EntryType, Envelope
 from watchkeeper.core.errors import NotFoundError, VerificationError
 from watchkeeper.core.model import Contract
+from watchkeeper.ledger import cosigned
 from watchkeeper.ledger.merkle import Span, build_proof, consistency_spans, inclusion_spans, nodes_of
-from watchkeeper.ledger.note import b64
+from watchkeeper.ledger.note import VerifierKey, b64
+from watchkeeper.ledger.quorum import Policy
 from watchkeeper.ledger.snapshot import Snapshot, snapshot
 from watchkeeper.ledger.tables import ledger_entry, ledger_head, ledger_pending, ledger_staged
 from watchkeeper.ledger.tiles import node_hashes
@@ -72,6 +74,14 @@ class LogReader:
         """The newest signed checkpoint; None before the first entry."""
         async with self._store.read() as tx:
             return await Snapshot(tx).newest_checkpoint()
+
+    async def cosigned(self, policy: Policy | None = None, known: Iterable[VerifierKey] = ()) -> str | None:
+        """The newest checkpoint with the cosignatures it has; with a policy, the newest that the policy calls valid.
+        `known` are the log's keys where the policy names no log."""
+        async with self._store.read() as tx:
+            if policy is None:
+                return await cosigned.newest_checkpoint(tx)
+            return await cosigned.newest_valid(tx, policy, known)
 
     async def entries(self, first: int, end: int) -> list[Entry]:
         """Entries with first <= index < end, at most MAX_READ of them."""

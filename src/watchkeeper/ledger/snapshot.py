@@ -13,6 +13,8 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, String, func, or_, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from watchkeeper.ledger import cosigned
+from watchkeeper.ledger.cosigned import Cosigned
 from watchkeeper.ledger.merkle import TILE
 from watchkeeper.ledger.tables import (
     ledger_checkpoint,
@@ -148,6 +150,10 @@ class Snapshot:
             (ledger_checkpoint.c.size > size) | (ledger_checkpoint.c.size < 1)
         )
         return list((await self._tx.execute(query.order_by(ledger_checkpoint.c.size).limit(_FEW))).scalars())
+
+    def cosigned(self, end: int | None = None) -> AsyncIterator[Sequence[Cosigned]]:
+        """Checkpoints with what witnesses signed of them, oldest first, up to the size `end`."""
+        return cosigned.pages(self._tx, end=end)
 
     async def waiting(self) -> AsyncIterator[Sequence[tuple[int, bytes, Copies]]]:
         """Staged rows that are pending, in order of id."""

@@ -9,6 +9,7 @@ the entries mean: that is replay's business.
 from __future__ import annotations
 
 from watchkeeper.ledger.audit import Audit, Code, Problem, VerifyReport
+from watchkeeper.ledger.cosigned import faults
 from watchkeeper.ledger.note import VerifierKey
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.snapshot import Accounts
@@ -29,6 +30,9 @@ async def verify(reader: LogReader, vkey: str, anchor: str | None = None) -> Ver
                 audit.waiting(number, body, copies)
         audit.writers(await log.writers())
         _account(audit, await log.accounts())
+        async for found in log.cosigned():
+            for where in faults(found):
+                audit.problem(where, Code.BAD_COSIGNATURE)
     return audit.report()
 
 

@@ -72,8 +72,8 @@ class Refusal:
 def logs_of(keys: Iterable[VerifierKey]) -> Logs:
     """The keys by their log."""
     found: dict[str, tuple[VerifierKey, ...]] = {}
-    for key in keys:
-        found[key.name] = (*(each for each in found.get(key.name, ()) if each != key), key)
+    for key in dict.fromkeys(keys):
+        found[key.name] = (*found.get(key.name, ()), key)
     if not found or len(found) > MAX_LOGS:
         raise ConfigError(
             "a witness watches over at least one log" if not found else f"more than {MAX_LOGS} logs",
