@@ -157,7 +157,7 @@ NONSENSE: dict[str, tuple[Answer, str]] = {
     "403": (_text(403, "bad signature"), "http_403"),
     "html": (_text(200, "<html><body>Welcome</body></html>", "text/html"), "not of signature lines"),
     "empty": (_text(200, ""), "not of signature lines"),
-    "truncated": (_text(200, "— witness.example.com/w1 CMp+6LWB"), "not of signature lines"),
+    "truncated": (_text(200, "— witness.example.com/w1 CMp+6LWBU0anHGH5aNDTJkH/gj79"), "not of signature lines"),
     "huge": (_text(200, "x" * (MAX_REPLY_BYTES + 1)), "too long"),
     "other key": (_foreign_key, "no cosignature by its configured key"),
     "other tree": (_of_another_tree, "does not verify"),

@@ -24,7 +24,7 @@ from watchkeeper.ledger.cosignature import (
     time_of,
 )
 from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.note import Note, SignatureLine, VerifierKey, open_note
+from watchkeeper.ledger.note import Note, NoteKey, SignatureLine, VerifierKey, open_note
 
 PUBLIC_LOG = VerifierKey.from_vkey(
     "arche2025h1.staging.ct.transparency.dev+ba2f06c0+AU0vHmlGCS/PdN8b2OaGmKprLI8HKM+dJ472xgFYh15f"
@@ -64,7 +64,8 @@ KEYS = {kind: CosigningKey.generate("witness.example.com/w1", kind) for kind in 
 
 
 def test_cosignatures_that_others_witnesses_made_of_a_public_log_verify() -> None:
-    read, signed = open_note(PUBLIC_CHECKPOINT, (PUBLIC_LOG, *PUBLIC_WITNESSES))
+    keys: tuple[NoteKey, ...] = (PUBLIC_LOG, *PUBLIC_WITNESSES)
+    read, signed = open_note(PUBLIC_CHECKPOINT, keys)
     assert signed == (PUBLIC_LOG, PUBLIC_WITNESSES[2], PUBLIC_WITNESSES[0], PUBLIC_WITNESSES[1])
     assert {time_of(line) for line in read.signatures[2:]} == {1779573024}
     assert [key.vkey for key in PUBLIC_WITNESSES] == [CosignerKey.from_vkey(k.vkey).vkey for k in PUBLIC_WITNESSES]

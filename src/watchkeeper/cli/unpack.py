@@ -10,7 +10,7 @@ from typing import IO
 
 from watchkeeper.core.errors import InputError, UnavailableError
 
-NAMES = ("checkpoint", "checkpoints.jsonl", "entries.jsonl", "vkey")
+NAMES = ("checkpoint", "checkpoints.jsonl", "cosigned.jsonl", "entries.jsonl", "vkey")
 
 
 def prepare(directory: Path) -> None:

@@ -56,6 +56,7 @@ def serve(
         str, typer.Option(envvar="WATCHKEEPER_WITNESS_LISTEN", help="HOST:PORT; port 0 takes a free one.")
     ] = "127.0.0.1:8721",
     name: Annotated[str | None, typer.Option(help="Make a key of this name if there is none yet.")] = None,
+    json: Json = False,
 ) -> None:
     """Cosign these logs' checkpoints, each only if it extends the one before."""
     import asyncio
@@ -84,7 +85,7 @@ def serve(
             await super().startup(sockets)
             if self.started:
                 at = self.servers[0].sockets[0].getsockname()
-                out.say(f"witnessing {len(logs)} log(s) as {keys[0].public.name} on http://{host}:{at[1]}")
+                _started(f"http://{host}:{at[1]}", [each.public.vkey for each in keys], sorted(logs), json)
 
     structlog.configure(
         processors=[
@@ -131,6 +132,13 @@ def _address(listen: str) -> tuple[str, int]:
             f"{listen!r} is not HOST:PORT", place="--listen", next_step="for example --listen 127.0.0.1:8721"
         )
     return host.strip("[]"), int(port)
+
+
+def _started(url: str, vkeys: list[str], origins: list[str], json: bool) -> None:
+    if json:
+        out.as_json({"url": url, "vkeys": vkeys, "logs": origins})
+    else:
+        out.say(f"witnessing {len(origins)} log(s) as {vkeys[0].partition('+')[0]} on {url}")
 
 
 def _print_vkeys(vkeys: list[str], json: bool) -> None:

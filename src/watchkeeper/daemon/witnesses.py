@@ -308,7 +308,10 @@ def _size(reply: _Reply) -> int:
 
 def _lines(body: bytes) -> list[SignatureLine]:
     try:
-        return [SignatureLine.from_line(line) for line in body.decode().removesuffix("\n").split("\n")]
+        *lines, rest = body.decode().split("\n")
+        if rest or not lines:
+            raise ValueError
+        return [SignatureLine.from_line(line) for line in lines]
     except ValueError:
         raise NoAnswer("its answer is not of signature lines") from None
 
