@@ -74,7 +74,7 @@ def _ever_less(basis: Basis, subject: Subject) -> Iterator[Basis]:
     cut = basis.model_copy(update={"case": None, "whole": False})
     if basis.facts is not None:
         own = tuple(row for row in basis.facts.steps if row.of == subject)
-        seen = tuple(told for told in basis.facts.buckets if told.of[0] == subject)
+        seen = tuple(told for told in basis.facts.buckets if told[0][0] == subject)
         facts = Facts(state=basis.facts.state, unassigned=basis.facts.unassigned, steps=own, buckets=seen)
         yield cut.model_copy(update={"facts": facts})
     yield cut.model_copy(update={"facts": None})

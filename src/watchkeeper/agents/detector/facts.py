@@ -26,13 +26,6 @@ Span = tuple[Subject, Instant, Instant]
 Pair = tuple[Subject, Subject]
 
 
-class Told(Contract, Generic[Asked, Answer]):
-    """One question and what the state said to it."""
-
-    of: Asked
-    told: Answer
-
-
 class StepRow(Contract):
     """The steps of one subject: (microseconds after `first`, calls, tokens, US dollars, whether sampled)."""
 
@@ -56,22 +49,23 @@ class StepRow(Contract):
 
 
 class Facts(Contract):
-    """All that a judgement read, by kind of question. `changes` are those about the subject and its causes."""
+    """All that a judgement read: by kind, each question with what the state said to it. `changes` are those about the
+    subject and its causes."""
 
     state: StateConfig
     unassigned: Scope
     steps: tuple[StepRow, ...] = ()
-    remedied: tuple[Told[Subject, tuple[tuple[Instant, Instant], ...]], ...] = ()
-    tallies: tuple[Told[Span, Tally], ...] = ()
-    buckets: tuple[Told[Span, tuple[tuple[Instant, Tally], ...]], ...] = ()
-    series: tuple[Told[tuple[str, Subject, Instant], tuple[Points, ...]], ...] = ()
-    levels: tuple[Told[tuple[str, Subject, Instant], float | None], ...] = ()
-    alerts: tuple[Told[Subject, tuple[str, ...]], ...] = ()
-    changes: tuple[Told[tuple[Instant, Instant], tuple[Changed, ...]], ...] = ()
-    between: tuple[Told[Pair, tuple[Edge, ...]], ...] = ()
-    paths: tuple[Told[Pair, tuple[Edge, ...] | None], ...] = ()
-    around: tuple[Told[Subject, tuple[Edge, ...]], ...] = ()
-    scopes: tuple[Told[Subject, Scope], ...] = ()
+    remedied: tuple[tuple[Subject, tuple[tuple[Instant, Instant], ...]], ...] = ()
+    tallies: tuple[tuple[Span, Tally], ...] = ()
+    buckets: tuple[tuple[Span, tuple[tuple[Instant, Tally], ...]], ...] = ()
+    series: tuple[tuple[tuple[str, Subject, Instant], tuple[Points, ...]], ...] = ()
+    levels: tuple[tuple[tuple[str, Subject, Instant], float | None], ...] = ()
+    alerts: tuple[tuple[Subject, tuple[str, ...]], ...] = ()
+    changes: tuple[tuple[tuple[Instant, Instant], tuple[Changed, ...]], ...] = ()
+    between: tuple[tuple[Pair, tuple[Edge, ...]], ...] = ()
+    paths: tuple[tuple[Pair, tuple[Edge, ...] | None], ...] = ()
+    around: tuple[tuple[Subject, tuple[Edge, ...]], ...] = ()
+    scopes: tuple[tuple[Subject, Scope], ...] = ()
 
 
 class NotNotedError(Exception):
@@ -95,16 +89,16 @@ class Reads(Protocol):
 
 
 class _Page(Generic[Asked, Answer]):
-    def __init__(self, known: Iterable[Told[Asked, Answer]] = ()) -> None:
-        self.known = {each.of: each.told for each in known}
+    def __init__(self, known: Iterable[tuple[Asked, Answer]] = ()) -> None:
+        self.known = dict(known)
 
     def ask(self, of: Asked, state: Callable[[], Answer]) -> Answer:
         if of not in self.known:
             self.known[of] = state()
         return self.known[of]
 
-    def told(self) -> tuple[Told[Asked, Answer], ...]:
-        return tuple(Told(of=of, told=told) for of, told in self.known.items())
+    def told(self) -> tuple[tuple[Asked, Answer], ...]:
+        return tuple(self.known.items())
 
 
 class Notes:
