@@ -8,6 +8,9 @@ a basis nothing is judged again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
+
+from pydantic import model_validator
 
 from watchkeeper.agents.detector.config import ProviderOutageConfig, RunawayLoopConfig, TokenCostConfig
 from watchkeeper.agents.detector.facts import Facts
@@ -62,6 +65,19 @@ class Basis(Contract):
     case: Case | None
     facts: Facts | None
     whole: bool = True
+
+    @model_validator(mode="after")
+    def _of_one_detector(self) -> Self:
+        if self.case is not None and not isinstance(self.case, _CASES[type(self.config)]):
+            raise ValueError("the thresholds are another detector's than the case")
+        return self
+
+
+_CASES: dict[type[Terms], type[Case]] = {
+    TokenCostConfig: CostCase,
+    RunawayLoopConfig: LoopCase,
+    ProviderOutageConfig: OutageCase,
+}
 
 
 def kept(basis: Basis, subject: Subject) -> bytes:
