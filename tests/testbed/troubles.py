@@ -70,8 +70,8 @@ class Recorded:
         return [entry.envelope.id for entry in await self.entries() if entry.envelope.type == kind]
 
 
-async def recorded(store: Store, evidence: Evidence | None = None) -> Recorded:
-    trouble, log = troubled(), Log(store)
+async def recorded(store: Store, evidence: Evidence | None = None, log: Log | None = None) -> Recorded:
+    trouble, log = troubled(), log or Log(store)
     evidence = evidence or Evidence(store, clock=log.clock)
     incidents = Incidents(store, log.ledger, evidence, log.clock)
     first, *others = trouble.found

@@ -59,6 +59,16 @@ class Recomputers:
         known = self._known.get(kind)
         return _gone(PRUNED) if isinstance(known, FromEvidence) else known
 
+    def commitment(self, envelope: Envelope) -> str | None:
+        """The evidence that it takes to make the entry again; None where it takes none, or the entry names none."""
+        known = self._known.get(envelope.type)
+        if not isinstance(known, FromEvidence):
+            return None
+        try:
+            return known.commitment(envelope.typed())
+        except (NotRecomputableError, ValueError):
+            return None
+
     async def bound(self, envelope: Envelope, load: Load) -> Recompute | None:
         """How, with the evidence that it takes at hand."""
         known = self._known.get(envelope.type)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import BaseModel
 
 from watchkeeper.core.entries import ENTRY_DATA, EntryType, Envelope
+from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract, Instant
@@ -60,7 +61,8 @@ _PARTS = {
 
 
 class EvidenceShown(Contract):
-    """`text` is None when the body was erased or pruned; `cut` says that only its beginning is shown."""
+    """`text` is None when the body was erased or pruned, or is `altered`: no longer what the entry refers to. `cut`
+    says that only its beginning is shown."""
 
     kind: EvidenceKind
     commitment: str
@@ -68,6 +70,7 @@ class EvidenceShown(Contract):
     media_type: str
     text: str | None
     cut: bool = False
+    altered: bool = False
 
 
 class StoryStep(Contract):
@@ -86,10 +89,10 @@ class StoryStep(Contract):
 
 async def story(reader: LogReader, evidence: Evidence, incident: IncidentId) -> list[StoryStep]:
     """At most `MAX_READ` steps; what was appended a moment ago may still wait for its index."""
-    return [await _step(entry, evidence) for entry in await reader.by_subject(incident)]
+    return [await story_step(entry, evidence) for entry in await reader.by_subject(incident)]
 
 
-async def _step(entry: Entry, evidence: Evidence) -> StoryStep:
+async def story_step(entry: Entry, evidence: Evidence) -> StoryStep:
     envelope = entry.envelope
     known = envelope.type in set(EntryType)
     return StoryStep(
@@ -104,7 +107,11 @@ async def _step(entry: Entry, evidence: Evidence) -> StoryStep:
 
 
 async def _shown(ref: EvidenceRef, evidence: Evidence) -> EvidenceShown:
-    body = await evidence.get(ref.commitment)
+    body, altered = None, False
+    try:
+        body = await evidence.get(ref.commitment)
+    except VerificationError:
+        altered = True
     text = None if body is None else body.decode(errors="replace")
     return EvidenceShown(
         kind=ref.kind,
@@ -113,6 +120,7 @@ async def _shown(ref: EvidenceRef, evidence: Evidence) -> EvidenceShown:
         media_type=ref.media_type,
         text=None if text is None else text[:MAX_TEXT],
         cut=text is not None and len(text) > MAX_TEXT,
+        altered=altered,
     )
 
 
