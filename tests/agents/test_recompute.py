@@ -17,9 +17,13 @@ from watchkeeper.agents.detector.basis import Basis, kept
 from watchkeeper.agents.detector.token_cost import Rate
 from watchkeeper.agents.diagnoser import gateway
 from watchkeeper.core.diagnosis import Diagnosis
+from watchkeeper.core.digest import sha256
 from watchkeeper.core.entries import EntryType, FindingRecorded
-from watchkeeper.core.findings import FailureMode
+from watchkeeper.core.findings import FailureMode, Finding
+from watchkeeper.core.ids import IncidentId
+from watchkeeper.core.model import Contract
 from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.recomputers import NotRecomputableError, OtherwiseError
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.replay import KindCount, ReasonCount, Recomputers, ReplayReport, replay_check, replay_log
 from watchkeeper.ledger.tables import evidence as bodies
@@ -36,6 +40,11 @@ def recomputers() -> Recomputers:
 
 async def replayed(made: Recorded) -> ReplayReport:
     return await replay_log(made.log.reader.iterate(), recomputers(), made.evidence.get)
+
+
+def remake(finding: Finding, body: bytes) -> Contract:
+    """The finding made again from a basis at hand."""
+    return recompute.FINDING.recompute(FindingRecorded(incident=IncidentId("inc_1"), finding=finding), body)
 
 
 async def about(made: Recorded, mode: FailureMode) -> list[str]:
@@ -158,6 +167,19 @@ async def test_invariant_8_an_altered_basis_is_told_as_such(store: Store) -> Non
     assert (list(report.altered), report.ok) == (await about(made, FailureMode.PROVIDER_OUTAGE), False)
 
 
+async def test_invariant_8_a_basis_that_is_not_the_recorded_one_differs() -> None:
+    """Whoever writes the entry could name another basis than it judged by; that is no match either."""
+    first, second = troubled().found[:2]
+    with pytest.raises(OtherwiseError, match="state_digest"):
+        remake(first.finding, second.snapshot)
+
+
+async def test_a_basis_that_this_version_cannot_read_is_no_match() -> None:
+    finding = troubled().found[0].finding.model_copy(update={"state_digest": sha256(b"{}")})
+    with pytest.raises(NotRecomputableError, match="unreadable"):
+        remake(finding, b"{}")
+
+
 async def test_a_basis_out_of_which_something_was_redacted_says_so(store: Store) -> None:
     """What the evidence store took out cannot be judged by."""
     made = await recorded(store, Evidence(store, Redactor([SecretStr("loop-research")])))
@@ -177,6 +199,8 @@ async def test_a_basis_that_does_not_fit_keeps_what_is_about_the_subject_and_say
     assert (left.whole, left.case, len(cut) < len(detected.snapshot)) == (False, None, True)
     assert left.facts is not None
     assert [row.of for row in left.facts.steps] == [detected.finding.subject]
+    with pytest.raises(NotRecomputableError, match="too_large"):
+        remake(detected.finding.model_copy(update={"state_digest": sha256(cut)}), cut)
     monkeypatch.setattr(basis, "MAX_SNAPSHOT", 1000)
     assert Basis.model_validate_json(kept(whole, detected.finding.subject)).facts is None
 

@@ -34,8 +34,8 @@ ABasis = TypeVar("ABasis", bound=Contract)
 
 
 def register(recomputers: Recomputers) -> None:
-    recomputers.register(EntryType.FINDING, FromEvidence(_basis_of_finding, _finding))
-    recomputers.register(EntryType.DIAGNOSIS, FromEvidence(_basis_of_diagnosis, _diagnosis))
+    recomputers.register(EntryType.FINDING, FINDING)
+    recomputers.register(EntryType.DIAGNOSIS, DIAGNOSIS)
 
 
 def _basis_of_finding(recorded: Contract) -> str:
@@ -110,3 +110,7 @@ def _as(model: type[ABasis], recorded: Contract) -> ABasis:
     if not isinstance(recorded, model):
         raise TypeError(f"recorded as {model.__name__}, not {type(recorded).__name__}")
     return recorded
+
+
+FINDING = FromEvidence(_basis_of_finding, _finding)
+DIAGNOSIS = FromEvidence(_basis_of_diagnosis, _diagnosis)

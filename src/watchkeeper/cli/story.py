@@ -70,7 +70,7 @@ def _told(step: dict[str, Any]) -> list[str]:
 
 def evidence_lines(shown: dict[str, Any], *, with_text: bool) -> Iterator[Line]:
     gone = "" if shown["text"] is not None else ", no longer kept"
-    if shown["altered"]:
+    if shown.get("altered"):
         gone = ", ALTERED since it was recorded"
     name = shown["commitment"].removeprefix("hmac-sha256:")[:12]
     yield Line(f"{INDENT}evidence: {shown['kind']} {name}, {shown['size']} bytes{gone}", "dim")

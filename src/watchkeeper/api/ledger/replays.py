@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from watchkeeper.agents import recompute
 from watchkeeper.api.auth import Viewer, Wired
@@ -17,10 +19,12 @@ router = APIRouter(tags=["ledger"])
 
 
 @router.post("/v1/ledger/replay")
-async def replay(wired: Wired, caller: Viewer) -> ReplayReport:
+async def replay(
+    wired: Wired, caller: Viewer, kind: Annotated[tuple[EntryType, ...], Query(max_length=len(EntryType))] = ()
+) -> ReplayReport:
     """Makes every recorded decision again from its recorded input, and every finding and diagnosis from its recorded
-    basis, and compares byte for byte."""
-    return await replay_log(wired.log.iterate(), await recomputers(wired.versions), wired.evidence.get)
+    basis, and compares byte for byte. `kind` (repeatable): of these kinds of entries only."""
+    return await replay_log(wired.log.iterate(types=kind), await recomputers(wired.versions), wired.evidence.get)
 
 
 async def recomputers(versions: PolicyVersions) -> Recomputers:
