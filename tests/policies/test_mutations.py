@@ -76,7 +76,9 @@ def had_a_say(gate: Gate, record: DecisionRecord) -> bool:
 
 
 @pytest.mark.parametrize("gate", GATES)
-def test_a_gate_that_is_silenced_is_flagged_where_it_spoke(gate: Gate, exports: list[Path], tmp_path: Path) -> None:
+def test_invariant_8_one_changed_gate_is_flagged_exactly_where_it_spoke(
+    gate: Gate, exports: list[Path], tmp_path: Path
+) -> None:
     code = mutant(tmp_path, lambda text: f"{text}\n\nGATES = {{**GATES, Gate.{gate.name}: lambda case: iter(())}}\n")
     for export in exports:
         found = replayed(code, export)
