@@ -50,9 +50,11 @@ def _quick(value: JsonValue) -> bytes | None:
         return None
     if not text.isascii() and _BEYOND_UTF16(text):
         return None
-    if ".0" in text:
+    if _UNSURE_NUMBER(text):
         text = _MEMBER_NUMBERS(lambda numbers: _WHOLE(r"\1", numbers[0]), text)
-    return None if _UNSURE_NUMBER(text) else text.encode()
+        if _UNSURE_NUMBER(text):
+            return None
+    return text.encode()
 
 
 def _settled(value: JsonValue) -> JsonValue:

@@ -30,6 +30,7 @@ from watchkeeper.ledger.tables import (
     ledger_writer,
 )
 from watchkeeper.store.engine import Store
+from watchkeeper.store.raw import fetch
 
 PAGE = 8 * TILE
 
@@ -145,7 +146,7 @@ class Snapshot:
             stop = first + PAGE if end is None else min(first + PAGE, end)
             query = select(*columns).select_from(joined)
             query = query.where(ledger_entry.c.idx >= first, ledger_entry.c.idx < stop).order_by(ledger_entry.c.idx)
-            found = (await self._tx.execute(query)).all()
+            found = await fetch(self._tx, query)
             if not found:
                 following = await self._next_index(stop)
                 if following is None or (end is not None and following >= end):
