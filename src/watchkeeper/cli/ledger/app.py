@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from watchkeeper.cli.ledger import check, checkpoint, export, read, replay
+from watchkeeper.cli.ledger import check, checkpoint, export, read, replay, search, stats
 
 app = typer.Typer(help="The record: read it, verify it, replay it, take it with you.", no_args_is_help=True)
-for part in (read, check, replay, checkpoint, export):
+for part in (read, check, replay, checkpoint, export, search, stats):
     part.register(app)
