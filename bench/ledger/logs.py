@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from bench.ledger.load import ORIGIN, drafts, groups
@@ -23,12 +24,13 @@ class Made:
         self.vkey = self._key.verifier.vkey
         self.size = 0
 
-    async def grow(self, size: int) -> None:
-        """Up to so many entries, from eight writers in turn; a checkpoint for every 5,000."""
-        store, clock = Store(self.url), SystemClock()
+    async def grow(self, size: int) -> float:
+        """Up to so many entries, from eight writers in turn; a checkpoint for every 5,000. Returns entries a second."""
+        store, clock, before = Store(self.url), SystemClock(), self.size
         try:
             await schema.upgrade(store)
             ledgers = [Ledger(store, clock, source=ORIGIN, writer=f"writer-{n}") for n in range(8)]
+            began = time.perf_counter()
             sequencer = Sequencer(store, clock, self._key, ORIGIN)
             while self.size < size:
                 part = min(MAX_BATCH, size - self.size)
@@ -37,5 +39,6 @@ class Made:
                 await sequencer.run_turn()
                 self.size += part
             await sequencer.release()
+            return (self.size - before) / (time.perf_counter() - began)
         finally:
             await store.close()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, func, insert, select, update
@@ -10,15 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.ledgers import ORIGIN, Log, draft
 from tests.testbed.stores import tampering
 
-from watchkeeper.core.clock import ManualClock
+from watchkeeper.core.clock import ManualClock, SystemClock
 from watchkeeper.core.errors import ConfigError, ConflictError, LedgerError
 from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.keys import SigningKey, create_key
 from watchkeeper.ledger.merkle import Tree, leaf_hash
-from watchkeeper.ledger.sequencer import LEASE, LEASE_S, STEP, Sequencer
+from watchkeeper.ledger.sequencer import LEASE, LEASE_S, STEP, TURN_BATCHES, Sequencer
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_head, ledger_staged, ledger_tile
 from watchkeeper.store import leases
 from watchkeeper.store.engine import Store
+from watchkeeper.store.tables import lease
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 async def test_entries_get_their_index_in_order_of_append(store: Store) -> None:
@@ -41,6 +49,21 @@ async def test_every_batch_is_signed_and_bounded(store: Store) -> None:
         tree = Tree()
         tree.extend(leaves[:size])
         assert open_checkpoint(note, [log.key.verifier]) == Checkpoint(ORIGIN, size, tree.root())
+
+
+async def test_a_turn_takes_all_that_waits(store: Store) -> None:
+    log = Log(store)
+    await log.append(*(draft(n + 1) for n in range(7)))
+    sequencer = log.sequencer_of("small", batch=3)
+    assert [await sequencer.run_turn() for _ in range(2)] == [7, 0]
+    assert (await log.verify()).checkpoints == 3
+
+
+async def test_a_turn_is_bounded(store: Store) -> None:
+    log = Log(store)
+    await log.append(*(draft(n + 1) for n in range(TURN_BATCHES + 2)))
+    sequencer = log.sequencer_of("small", batch=1)
+    assert [await sequencer.run_turn() for _ in range(2)] == [TURN_BATCHES, 2]
 
 
 async def test_full_tiles_are_kept(store: Store) -> None:
@@ -251,6 +274,50 @@ async def test_rows_that_become_visible_out_of_order_are_not_lost(store: Store) 
     assert found is not None
     assert found.index == 3
     assert (await log.verify()).ok
+
+
+async def test_a_transaction_open_over_many_turns_loses_nothing(store: Store) -> None:
+    """Its ids are older than everything that was signed meanwhile; the order within each writer holds."""
+    log = Log(store)
+    if store.is_sqlite:
+        await log.grow(1)  # one writer at a time: nobody commits while another's transaction is open
+        assert (await log.fsck()).ok
+        return
+    slow, quick = log.writer("slow"), log.writer("quick")
+    async with store.write() as early:
+        late = await slow.append(early, *(draft(n + 1) for n in range(300)))
+        for _ in range(5):
+            async with store.write() as tx:
+                await quick.append(tx, *(draft(n + 1) for n in range(100)))
+            assert await log.sequencer.run_turn() == 100
+    assert await log.sequencer.run_turn() == 300
+    assert tuple(entry.envelope.id for entry in await log.reader.entries(500, 800)) == late
+    report = await log.fsck()
+    assert (report.problems, report.size, report.pending) == ((), 800, 0)
+
+
+async def test_a_holder_that_was_stopped_wakes_up_fenced_out(store: Store, store_url: str, tmp_path: Path) -> None:
+    """SIGSTOP between taking the lease and the batch; another process goes on; SIGCONT: it commits nothing."""
+    log = Log(store, SystemClock(), create_key(tmp_path / "ledger.key", ORIGIN))
+    await log.append(draft(), draft())
+    command = [sys.executable, "-m", "tests.testbed.ledgers", "stopped", store_url, str(tmp_path / "ledger.key")]
+    env = {**os.environ, "PYTHONPATH": "src:."}
+    held = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert await asyncio.to_thread(os.waitpid, held.pid, os.WUNTRACED) != (held.pid, 0)
+        async with store.write() as tx:  # its lease's time is over
+            await tx.execute(update(lease).values(expires=SystemClock().now()))
+        assert await log.sequencer.run_once() == 2
+        head = await log.checkpoint()
+        await log.append(draft())
+        held.send_signal(signal.SIGCONT)
+        said, _ = await asyncio.to_thread(held.communicate, timeout=60)
+    finally:
+        held.kill()
+    assert said.split() == ["sequenced", "0"]
+    assert await log.checkpoint() == head
+    assert await log.sequencer.run_once() == 1
+    assert (await log.fsck()).ok
 
 
 async def test_a_stale_lease_is_refused_inside_the_transaction(store: Store) -> None:

@@ -30,7 +30,7 @@ class Client:
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S)
         self.url = url
 
-    def get(self, path: str, **query: str | int | bool) -> Any:
+    def get(self, path: str, **query: str | int | float | bool | list[str]) -> Any:
         return self._json(self._send("GET", path, params=query))
 
     def text(self, path: str, **query: str | int | bool) -> str:

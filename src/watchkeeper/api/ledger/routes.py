@@ -11,6 +11,7 @@ from watchkeeper.api.ledger import (
     entries,
     erasing,
     exports,
+    figures,
     incident_replay,
     proofs,
     prunings,
@@ -19,7 +20,7 @@ from watchkeeper.api.ledger import (
     witnesses,
 )
 
-READING = (entries, checkpoints, checks, proofs, replays, incident_replay, exports, tlog, witnesses)
+READING = (entries, figures, checkpoints, checks, proofs, replays, incident_replay, exports, tlog, witnesses)
 KEEPING = (erasing, archives, prunings)
 
 router = APIRouter()
