@@ -51,6 +51,7 @@ class Code(StrEnum):
     BAD_DATA = "bad_data"
     CHECKPOINT_TIME = "checkpoint_time"
     EVIDENCE_DIFFERS = "evidence_differs"
+    EVIDENCE_MISSING = "evidence_missing"
     PRUNED_UNTOLD = "pruned_untold"
     PRUNED_DIFFERS = "pruned_differs"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -42,17 +42,35 @@ class Stretch(NamedTuple):
     """`prev` is the hash that the next entry must name."""
 
 
+class Named(NamedTuple):
+    """A reference to evidence: commitment and whole as `naming` gives them, in an entry of this time."""
+
+    key: int
+    whole: int
+    kind: str
+    time: str
+
+
+class Gone(NamedTuple):
+    """Bodies that an entry says were destroyed: of a kind, this many, older than `before`; or by name."""
+
+    kind: str
+    count: int
+    before: str
+    keys: tuple[int, ...] = ()
+
+
 class Findings(NamedTuple):
     problems: list[tuple[str, Code]]
     stretches: dict[str, Stretch]
-    named: list[tuple[int, int]]
-    """References to evidence, each as `naming` gives it."""
+    named: list[Named]
+    gone: list[Gone]
     pruned: int
     """The greatest index that an entry of this stretch says was pruned up to."""
 
 
 def examine(entries: Sequence[Raw]) -> Findings:
-    found = Findings([], {}, [], 0)
+    found = Findings([], {}, [], [], 0)
     pruned = 0
     for where, body, copies in entries:
         try:
@@ -68,16 +86,36 @@ def examine(entries: Sequence[Raw]) -> Findings:
             found.problems.append((where, Code.COPIES_DIFFER))
         _follow(found, where, own.writer, link, hashlib.sha256(body).hexdigest())
         if b'"hmac-sha256:' in body:
-            found.named.extend(naming(*(part.decode() for part in each)) for each in _REFERENCE.findall(body))
+            found.named.extend(_named(body, own.time))
+            found.gone.extend(_erased(own.type, body))
+        if wrong is None and own.type == EntryType.EVIDENCE_PRUNED:
+            found.gone.append(Gone(said["data"]["kind"], said["data"]["count"], said["data"]["before"]))
         if wrong is None and own.type == EntryType.ENTRIES_PRUNED:
             pruned = max(pruned, said["data"]["end"])
     return found._replace(pruned=pruned)
 
 
+def _named(body: bytes, time: str) -> Iterator[Named]:
+    for each in _REFERENCE.findall(body):
+        commitment, kind, media_type, size = (part.decode() for part in each)
+        yield Named(*naming(commitment, kind, media_type, size), kind, time)
+
+
+def _erased(entry_type: str, body: bytes) -> Iterator[Gone]:
+    """What a person had destroyed. The comment that tells why is named in the same entry, and is not gone."""
+    if entry_type == EntryType.EVIDENCE_ERASED:
+        for ref in json.loads(body)["data"]["erased"]:
+            yield Gone(ref["kind"], 1, "", (key_of(ref["commitment"]),))
+
+
+def key_of(commitment: str) -> int:
+    return int(commitment.removeprefix("hmac-sha256:")[:16], 16)
+
+
 def naming(commitment: str, kind: str, media_type: str, size: str) -> tuple[int, int]:
     """A commitment, and the whole of what a reference says, each as a number of 64 bits: a log may name millions."""
     whole = hashlib.sha256(f"{commitment} {kind} {media_type} {size}".encode()).digest()
-    return int(commitment.removeprefix("hmac-sha256:")[:16], 16), int.from_bytes(whole[:8], "big")
+    return key_of(commitment), int.from_bytes(whole[:8], "big")
 
 
 def _says(said: Mapping[str, object]) -> tuple[Copies, Link]:

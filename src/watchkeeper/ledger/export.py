@@ -67,7 +67,7 @@ def fsck_export(
     directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
 ) -> VerifyReport:
     """Verifies an export, and re-derives what its entries say: their form, their contracts, the writers' chains."""
-    check = Fsck(Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory)))
+    check = Fsck(Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory)), stored=False)
     if _start(directory).size:
         check.take(None)
     for page in _audited(directory, check.audit, progress):

@@ -4,7 +4,8 @@ does not read.
 Each entry is written anew and compared byte for byte, its data held against the contract of its kind, its copies
 against what it says; the writers' chains are followed to their rows; every staged row must have one place; evidence is
 held against its commitments, checkpoints against the order of their times. It does not judge whether what was written
-is true. Memory is flat but for 17 bytes for each row of evidence and each writer's end.
+is true. Memory is flat but for 17 bytes for each row of evidence, some 200 for each
+body that is gone, and each writer's end.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ async def fsck(
     key = VerifierKey.from_vkey(vkey)
     async with reader.snapshot() as log:
         mark, total = await log.pruned(), await log.count()
-        check = Fsck(Audit([key], anchor, await log.rotations(), mark))
+        check = Fsck(Audit([key], anchor, await log.rotations(), mark), stored=True)
         await check.bodies.load(log)
         wanted = _helpers(total) if helpers is None else helpers
         with _pool(wanted) as pool:
@@ -58,10 +59,11 @@ async def fsck(
 
 
 class Fsck:
-    """What is known so far."""
+    """What is known so far. `stored`: the evidence is here too, so that a body can be missed."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: Audit, *, stored: bool) -> None:
         self.audit, self.chains, self.bodies = audit, Chains(), Bodies()
+        self._stored = stored
         self._told = 0
 
     def take(self, findings: Findings | None) -> None:
@@ -72,6 +74,7 @@ class Fsck:
         for where, code in (*findings.problems, *self.chains.join(findings.stretches)):
             self.audit.problem(where, code)
         self.bodies.name(findings.named)
+        self.bodies.destroyed(findings.gone)
         self._told = max(self._told, findings.pruned)
 
     def report(self, pending: int = 0, mark: int = 0) -> VerifyReport:
@@ -79,6 +82,8 @@ class Fsck:
             self.audit.problem(f"pruned {mark}", Code.PRUNED_UNTOLD)
         for commitment in self.bodies.differing():
             self.audit.problem(f"evidence {commitment}", Code.EVIDENCE_DIFFERS)
+        for commitment in self.bodies.missing() if self._stored else ():
+            self.audit.problem(f"evidence {commitment}", Code.EVIDENCE_MISSING)
         report = self.audit.report(pending=pending)
         counted = {"check": "fsck", "evidence": self.bodies.count, "unnamed": self.bodies.unnamed}
         return report.model_copy(update=counted)
