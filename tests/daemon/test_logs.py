@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -93,3 +96,15 @@ def test_on_a_terminal_libraries_log_short_lines_too(configured: None, capsys: p
     (line,) = capsys.readouterr().err.splitlines()
     assert f"cannot bind {MASK}" in line
     assert "some.library" in line
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_log_that_cannot_be_written_stops_no_work(configured: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    with io.TextIOWrapper(io.FileIO(descriptor, "w"), line_buffering=True, write_through=True) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        configure(LogSettings(), ())
+        structlog.get_logger("test").error("acting_stopped")
+        logging.getLogger("uvicorn.error").error("no room")
+        with pytest.raises(OSError, match="No space left"):
+            full.write("it is full\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from watchkeeper.core.errors import ConfigError
+from watchkeeper.daemon.compose import secrets_of
 from watchkeeper.daemon.settings import Settings, load
 
 SECRET = "sk-very-secret-1"
@@ -87,6 +88,13 @@ def test_a_secret_file_may_come_from_the_environment(tmp_path: Path) -> None:
     secret.write_text("postgresql+psycopg://u:p@h/db")
     settings = loaded(tmp_path, "", WATCHKEEPER_DATABASE__URL_FILE=str(secret))
     assert settings.database_url() == "postgresql+psycopg://u:p@h/db"
+
+
+def test_every_database_url_and_its_password_are_known_secrets(tmp_path: Path) -> None:
+    names = {"URL": "daemon", "OWNER_URL": "owner", "PRUNER_URL": "pruner"}
+    given = {f"WATCHKEEPER_DATABASE__{name}": f"postgresql+psycopg://u:{who}-pw@h/db" for name, who in names.items()}
+    known = {each.get_secret_value() for each in secrets_of(loaded(tmp_path, "", **given))}
+    assert known == {*given.values(), "daemon-pw", "owner-pw", "pruner-pw"}
 
 
 def test_a_missing_secret_file_is_an_error_with_its_line(tmp_path: Path) -> None:
