@@ -7,6 +7,7 @@ import hashlib
 import json
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, insert, select
 from tests.testbed.entries import INCIDENT, one_of_each
 from tests.testbed.ledgers import ORIGIN, Log, draft
@@ -15,6 +16,7 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import GENESIS_PREV, MAX_ENTRY_BYTES, Draft, EntryType, Envelope, Escalated
 from watchkeeper.core.errors import ConfigError, LedgerError, UnrecordableError
 from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.tables import ledger_pending, ledger_staged, ledger_writer
 from watchkeeper.store.engine import Store
 from watchkeeper.store.tables import lease
@@ -142,3 +144,14 @@ async def test_two_writers_have_chains_of_their_own(store: Store) -> None:
     assert [(e.envelope.source.rpartition("/")[2], e.envelope.wkseq) for e in found] == [
         (writer, seq) for seq in (1, 2, 3) for writer in ("main", "other")
     ]
+
+
+async def test_an_entry_that_would_hold_a_secret_of_the_settings_is_refused(store: Store) -> None:
+    """It could never be erased; what is watched and names itself by our key is told to a person instead."""
+    secret = "wk-master-key-2026"
+    redactor = Redactor([SecretStr(secret), SecretStr("series")])
+    ledger = Ledger(store, ManualClock(), source="/x", writer="main", holds_secret=redactor.holds_known)
+    async with store.write() as tx:
+        with pytest.raises(UnrecordableError, match="secret of the settings"):
+            await ledger.append(tx, draft(1, subject=f"agent:{secret}"))
+        assert len(await ledger.append(tx, draft(1, subject="agent:chat"))) == 1

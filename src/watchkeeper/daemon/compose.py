@@ -53,6 +53,7 @@ from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.runbooks.loader import load_catalog
+from watchkeeper.signals.handles import Handles
 from watchkeeper.signals.inbox import Inbox
 from watchkeeper.signals.intake import Intake
 from watchkeeper.signals.litellm import LiteLLMPoller, LiteLLMSource
@@ -139,7 +140,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
     inbox = Inbox(store, clock, settings.inbox_capacity)
     signals = SignalState(settings.state, settings.topology(), price)
     pump = Pump(store, inbox, bus, signals, clock)
-    intake = Intake(inbox, bus, health, pump.apply_blind)
+    intake = Intake(inbox, bus, health, pump.apply_blind, _handles(settings, home, ground.redactor))
     book = SourceBook(clock)
     pollers = _gateways(settings, ground.http, clock), _prometheus(settings, ground.http, clock)
     crew = _crew(ground, signals, intake)
@@ -186,13 +187,18 @@ def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
     clock = health.wall
     store = Store(settings.database_url())
     holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
-    ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
     redactor = Redactor((*secrets_of(settings), home.local_token()))
+    ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder, holds_secret=redactor.holds_known)
     evidence = Evidence(store, redactor, clock)
     versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
     return _Ground(settings, health, clock, store, holder, ledger, redactor, evidence, versions, claims, http)
+
+
+def _handles(settings: Settings, home: Home, redactor: Redactor) -> Handles:
+    own = {name for service in settings.services for name in (service.name, *service.agents)}
+    return Handles(home.handle_salt(), redactor, frozenset(own))
 
 
 def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:

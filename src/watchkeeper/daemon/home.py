@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from watchkeeper.core.errors import ConflictError
 
 TOKEN_FILE = "local.token"  # noqa: S105  # a file name
+SALT_FILE = "handles.salt"
 API_FILE = "api.json"
 KEY_FILE = "ledger.key"
 PREVIOUS_KEY_FILE = "ledger.key.previous"
@@ -53,6 +54,13 @@ class Home:
         if not path.exists():
             write_private(path, "wk_" + secrets.token_urlsafe(32))
         return SecretStr(path.read_text().strip())
+
+    def handle_salt(self) -> bytes:
+        """What names of persons are hashed with; made once, mode 0600. Without it a handle says nothing."""
+        path = self.path / SALT_FILE
+        if not path.exists():
+            write_private(path, secrets.token_hex(32))
+        return path.read_text().strip().encode()
 
     def announce(self, url: str) -> None:
         """Tells local commands where the API is."""

@@ -48,6 +48,9 @@ def _key_hash(value: str) -> str:
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
 
 
+MIN_PASSWORD = 12
+
+
 class DatabaseSettings(Contract):
     """Empty: SQLite in the data directory. On PostgreSQL three roles keep the record from whoever has the daemon's."""
 
@@ -69,10 +72,11 @@ class DatabaseSettings(Contract):
         return self
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The URLs, and the passwords in them."""
+        """The URLs, and the passwords in them. A short one may be a word that telemetry is full of; within a URL its
+        place gives it away."""
         urls = [each for each in (self.url, self.owner_url, self.pruner_url) if each is not None]
         passwords = (parsed_url(each.get_secret_value()).password for each in urls)
-        return (*urls, *(SecretStr(each) for each in passwords if each))
+        return (*urls, *(SecretStr(each) for each in passwords if each and len(each) >= MIN_PASSWORD))
 
     @field_validator("url", "owner_url", "pruner_url")
     @classmethod

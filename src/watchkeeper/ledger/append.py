@@ -7,6 +7,7 @@ The writer's row stays locked until the transaction ends, so appends of one writ
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -39,7 +40,16 @@ class _Chain(NamedTuple):
 class Ledger:
     """One writer of the log. `source` names the installation; `writer` must be unique to this process' role in it."""
 
-    def __init__(self, store: Store, clock: Clock, *, source: str, writer: str, max_pending: int = MAX_PENDING) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        source: str,
+        writer: str,
+        max_pending: int = MAX_PENDING,
+        holds_secret: Callable[[bytes], bool] = lambda body: False,
+    ) -> None:
         if not source or not writer or "/" in writer or len(writer) > 128:
             raise ConfigError(
                 f"{writer!r} of {source!r} cannot name a ledger writer",
@@ -48,11 +58,12 @@ class Ledger:
             )
         self._store, self._clock, self._max_pending = store, clock, max_pending
         self._unlooked = LOOK_EVERY
+        self._holds_secret = holds_secret
         self.writer, self.source = writer, f"{source}/{writer}"
 
     async def append(self, tx: AsyncConnection, *drafts: Draft) -> tuple[EntryId, ...]:
         """Writes the drafts as this writer's next entries. Raises UnrecordableError for one that is too large or
-        that canonical JSON cannot say, LedgerError when too many entries wait for their index."""
+        that canonical JSON cannot say, or that holds a secret; LedgerError when too many entries wait for their index."""
         if not drafts:
             return ()
         await self._look(tx, len(drafts))
@@ -82,6 +93,8 @@ class Ledger:
                 raise _unsayable(draft) from error
             if len(body) > MAX_ENTRY_BYTES:
                 raise _too_large(draft, len(body))
+            if self._holds_secret(body):
+                raise _secret_in(draft)
             prev = hashlib.sha256(body).hexdigest()
             rows.append(Staged(entry_id, seq, draft.type, draft.subject, time, body))
         return rows, _Chain(seq, prev)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.bus.contract import Bus, BusClosedError, BusFullError
 from watchkeeper.core.errors import StoreError, UnavailableError
 from watchkeeper.core.signals import Signal
+from watchkeeper.signals.handles import Handles
 from watchkeeper.signals.inbox import Accepted, Inbox, refuse_unstorable
 
 log = structlog.get_logger(__name__)
@@ -39,13 +40,21 @@ class Trusted(Protocol):
 
 class Intake:
     def __init__(
-        self, inbox: Inbox, bus: Bus, health: Trusted, blind: Callable[[Sequence[Signal], datetime], None]
+        self,
+        inbox: Inbox,
+        bus: Bus,
+        health: Trusted,
+        blind: Callable[[Sequence[Signal], datetime], None],
+        handles: Handles | None = None,
     ) -> None:
+        self._handles = handles
         self._inbox, self._bus, self._health, self._blind = inbox, bus, health, blind
 
     async def accept(self, source: str, signals: Sequence[Signal]) -> Accepted:
         """Returns once the signals are durable. Raises UnavailableError, and stores nothing, if they cannot be."""
         refuse_unstorable(signals)
+        if self._handles is not None:
+            signals = self._handles.applied(signals)
         if not self._health.acting:
             self._see_blind(source, signals)
             raise UnavailableError(

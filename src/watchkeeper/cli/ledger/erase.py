@@ -54,7 +54,7 @@ def erase(
     for entry in done["entries"]:
         out.say(f"recorded as {entry}")
     if done["entries"] and not done["overwritten"]:
-        out.say("Bytes may linger in the database's files until their space is used again.", "yellow")
+        out.say("Bytes may stay in the database's files until their space is used again.", "yellow")
 
 
 def _show(found: dict[str, Any], done: str, *, err: bool = False) -> None:
@@ -66,10 +66,10 @@ def _show(found: dict[str, Any], done: str, *, err: bool = False) -> None:
         for entry in use["entries"]:
             what = entry["type"].removeprefix("dev.watchkeeper.").removesuffix(".v1")
             about = f" of {entry['subject']}" if entry["subject"] else ""
-            out.say(f"  in {what} {entry['id']}{about}", "dim", into=into)
+            out.say(out.wrapped(f"  in {what} {entry['id']}{about}"), "dim", into=into)
     if len(found["found"]) > SHOWN:
         out.say(f"and {len(found['found']) - SHOWN} more", into=into)
     if not found["found"]:
         out.say("nothing of it is there", into=into)
     for name in found["gone_before"]:
-        out.say(f"gone before: {name}", "dim", into=into)
+        out.say(f"gone before:\n  {name}", "dim", into=into)
