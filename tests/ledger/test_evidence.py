@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import delete, select, update
 from tests.testbed.stores import tampering
 
+from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.digest import commitment
 from watchkeeper.core.errors import UnrecordableError, VerificationError
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
@@ -59,6 +60,21 @@ async def test_a_body_above_the_bound_is_refused(store: Store) -> None:
     await put(store, os.urandom(MAX_BODY_BYTES // 2).hex().encode())
     with pytest.raises(UnrecordableError, match="at most 1048576"):
         await put(store, b"x" * (MAX_BODY_BYTES + 1))
+
+
+async def test_invariant_10_a_full_store_refuses_what_was_seen_and_keeps_what_was_done(store: Store) -> None:
+    clock = ManualClock()
+    evidence = Evidence(store, clock=clock, max_bytes=3000)
+    ref = await put(store, os.urandom(1000).hex().encode(), evidence)
+    await put(store, os.urandom(1000).hex().encode(), evidence)
+    with pytest.raises(UnrecordableError, match="full"):
+        await put(store, os.urandom(1000).hex().encode(), evidence)
+    async with store.write() as tx:
+        for kind in (EvidenceKind.REQUEST, EvidenceKind.REPLY, EvidenceKind.COMMENT):
+            await evidence.put(tx, kind, os.urandom(1000).hex().encode())
+        await tx.execute(delete(table).where(table.c.commitment != ref.commitment))
+    clock.advance(61)
+    assert (await put(store, b"there is room again", evidence)).size == 19
 
 
 @pytest.mark.parametrize("column", ["body", "salt"])

@@ -189,7 +189,7 @@ def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
     holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
     redactor = Redactor((*secrets_of(settings), home.local_token()))
     ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder, holds_secret=redactor.holds_known)
-    evidence = Evidence(store, redactor, clock)
+    evidence = Evidence(store, redactor, clock, settings.ledger.evidence_max_bytes)
     versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)

@@ -27,6 +27,7 @@ from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
 from watchkeeper.daemon.witnesses import WitnessConfig
 from watchkeeper.ledger.archive.config import ArchiveSettings
+from watchkeeper.ledger.evidence import DEFAULT_MAX_BYTES
 from watchkeeper.ledger.quorum import Policy as QuorumPolicy
 from watchkeeper.ledger.quorum import read_policy
 from watchkeeper.ledger.retention import RetentionSettings
@@ -156,7 +157,9 @@ class LedgerSettings(Contract):
     """Who is asked to cosign each newest checkpoint."""
     policy_file: Path | None = None
     """A C2SP tlog-policy: how many of the witnesses are enough. `ledger checkpoint --cosigned` goes by it."""
-
+    evidence_max_bytes: int = Field(default=DEFAULT_MAX_BYTES, ge=1_048_576)
+    """How much evidence is kept in all, compressed. While it is full, calls and people's words are still kept; new
+    findings are not recorded, so nothing new is acted upon, and people are told."""
     retention: RetentionSettings = RetentionSettings()
     archive: ArchiveSettings | None = None
     """Where signed entries are copied to once a day: a bucket or a directory."""

@@ -63,7 +63,8 @@ class Ledger:
 
     async def append(self, tx: AsyncConnection, *drafts: Draft) -> tuple[EntryId, ...]:
         """Writes the drafts as this writer's next entries. Raises UnrecordableError for one that is too large or
-        that canonical JSON cannot say, or that holds a secret; LedgerError when too many entries wait for their index."""
+        that canonical JSON cannot say, or that holds a secret; LedgerError when too many entries wait for their
+        index."""
         if not drafts:
             return ()
         await self._look(tx, len(drafts))
@@ -143,4 +144,12 @@ def _too_large(draft: Draft, size: int) -> UnrecordableError:
         f"an entry of type {draft.type} has {size} bytes; at most {MAX_ENTRY_BYTES} fit",
         cause="a list in it is too long: bodies belong into evidence, entries hold references",
         next_step=f"look at what {draft.subject or 'the daemon'} collected, and report this as a bug",
+    )
+
+
+def _secret_in(draft: Draft) -> UnrecordableError:
+    return UnrecordableError(
+        f"an entry of type {draft.type} would hold a secret of the settings, and entries cannot be erased",
+        cause="something that is watched names itself by a key or token of ours",
+        next_step="find what calls itself so, rename it, and change that secret",
     )

@@ -66,7 +66,12 @@ class Eraser:
 
     async def of_incident(self, incident: IncidentId, kind: EvidenceKind | None) -> tuple[str, ...]:
         """The commitments in an incident's entries, in order. Raises NotFoundError where it has none."""
-        query = select(ledger_staged.c.body).where(ledger_staged.c.subject == incident).order_by(ledger_staged.c.id)
+        query = (
+            select(ledger_staged.c.body)
+            # why something was erased is not erased with the rest
+            .where(ledger_staged.c.subject == incident, ledger_staged.c.type != EntryType.EVIDENCE_ERASED)
+            .order_by(ledger_staged.c.id)
+        )
         async with self._store.read() as tx:
             told = (await tx.execute(query.limit(MAX_READ))).scalars().all()
         refs = [ref for body in told for ref in refs_in(Envelope.model_validate_json(body).typed())]

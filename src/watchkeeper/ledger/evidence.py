@@ -7,12 +7,13 @@ copies of the database that were made before (backups, replicas) are not its to 
 
 from __future__ import annotations
 
+import math
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.clock import Clock, SystemClock
@@ -25,30 +26,44 @@ from watchkeeper.store.engine import Store
 
 MAX_BODY_BYTES = 1_048_576
 SALT_BYTES = 32
+DEFAULT_MAX_BYTES = 10 * 1024**3
+RECOUNT_S = 60.0
+ALWAYS_KEPT = (EvidenceKind.REQUEST, EvidenceKind.REPLY, EvidenceKind.COMMENT)
+"""What was done, and what people said of it. Authority bounds how much that is."""
 BATCH = 500
 """How many commitments one statement names."""
 
 
 class Evidence:
-    def __init__(self, store: Store, redactor: Redactor | None = None, clock: Clock | None = None) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        redactor: Redactor | None = None,
+        clock: Clock | None = None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        self._store, self._max_bytes = store, max_bytes
+        self._held, self._counted = 0, -math.inf
         self._redactor = redactor or Redactor()
         self._clock = clock or SystemClock()
 
     async def put(
         self, tx: AsyncConnection, kind: EvidenceKind, body: bytes, media_type: str = "application/json"
     ) -> EvidenceRef:
-        """Stores the body in the caller's transaction. Raises UnrecordableError above 1 MiB: callers cut, not we."""
+        """Stores the body in the caller's transaction. Raises UnrecordableError above 1 MiB (callers cut, not we), and
+        while the store is full, but for what was done and said: that is always kept."""
         _check_size(len(body), kind)
         clean = self._redactor.redact(body)
         _check_size(len(clean), kind)
+        packed = zlib.compress(clean, 6)
+        await self._make_sure_of_room(tx, kind, len(packed))
         salt = secrets.token_bytes(SALT_BYTES)
         ref = EvidenceRef(kind=kind, commitment=commitment(salt, clean), size=len(clean), media_type=media_type)
         await tx.execute(
             insert(evidence).values(
                 commitment=ref.commitment,
                 salt=salt,
-                body=zlib.compress(clean, 6),
+                body=packed,
                 kind=kind,
                 media_type=media_type,
                 size=len(clean),
@@ -56,6 +71,18 @@ class Evidence:
             )
         )
         return ref
+
+    async def _make_sure_of_room(self, tx: AsyncConnection, kind: EvidenceKind, more: int) -> None:
+        if self._clock.monotonic() >= self._counted + RECOUNT_S:
+            query = select(func.coalesce(func.sum(func.length(evidence.c.body)), 0))
+            self._held, self._counted = int((await tx.execute(query)).scalar_one()), self._clock.monotonic()
+        if kind not in ALWAYS_KEPT and self._held + more > self._max_bytes:
+            raise UnrecordableError(
+                f"the evidence store is full: evidence of kind {kind} was not kept",
+                cause=f"it holds {self._held} of {self._max_bytes} bytes",
+                next_step="raise ledger.evidence_max_bytes, or keep evidence for a shorter time",
+            )
+        self._held += more
 
     async def get(self, name: str) -> bytes | None:
         """The body of a commitment; None when it was erased or pruned. Raises VerificationError for an altered one."""
