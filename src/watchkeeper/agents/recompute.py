@@ -33,6 +33,9 @@ _MARK = b"[redacted:"
 ABasis = TypeVar("ABasis", bound=Contract)
 
 
+FROM_EVIDENCE = (EntryType.FINDING, EntryType.DIAGNOSIS)
+
+
 def register(recomputers: Recomputers) -> None:
     recomputers.register(EntryType.FINDING, FINDING)
     recomputers.register(EntryType.DIAGNOSIS, DIAGNOSIS)

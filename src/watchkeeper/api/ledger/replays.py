@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from watchkeeper.agents import recompute
 from watchkeeper.api.auth import Viewer, Wired
@@ -19,12 +17,11 @@ router = APIRouter(tags=["ledger"])
 
 
 @router.post("/v1/ledger/replay")
-async def replay(
-    wired: Wired, caller: Viewer, kind: Annotated[tuple[EntryType, ...], Query(max_length=len(EntryType))] = ()
-) -> ReplayReport:
+async def replay(wired: Wired, caller: Viewer, decisions: bool = True) -> ReplayReport:
     """Makes every recorded decision again from its recorded input, and every finding and diagnosis from its recorded
-    basis, and compares byte for byte. `kind` (repeatable): of these kinds of entries only."""
-    return await replay_log(wired.log.iterate(types=kind), await recomputers(wired.versions), wired.evidence.get)
+    basis, and compares byte for byte. Without `decisions`: what needs evidence alone, which no export holds."""
+    kinds = () if decisions else recompute.FROM_EVIDENCE
+    return await replay_log(wired.log.iterate(types=kinds), await recomputers(wired.versions), wired.evidence.get)
 
 
 async def recomputers(versions: PolicyVersions) -> Recomputers:
