@@ -6,6 +6,10 @@ from datetime import datetime
 from itertools import pairwise
 
 from tests.testbed.traffic import at
+from watchkeeper.agents.detector.basis import Basis
+from watchkeeper.agents.detector.drafting import Detected, drawn_from
+from watchkeeper.agents.detector.evaluate import judge_again
+from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.findings import Attribution, FailureMode, Finding, Observation, Severity, Sign
 from watchkeeper.core.ids import FindingId
 from watchkeeper.core.subjects import Edge, EdgeSource, Scope, Subject, SubjectKind
@@ -16,6 +20,17 @@ MODEL = Subject(kind=SubjectKind.MODEL, id="chat")
 DEPLOYMENT = Subject(kind=SubjectKind.DEPLOYMENT, id="dep-1")
 SPARE = Subject(kind=SubjectKind.DEPLOYMENT, id="dep-2")
 PROVIDER = Subject(kind=SubjectKind.PROVIDER, id="openai")
+
+
+def again(detected: Detected) -> Finding:
+    """The finding judged again from its basis, which must give the same one, byte for byte (invariant 8)."""
+    basis = Basis.model_validate_json(detected.snapshot)
+    assert basis.facts is not None
+    made = judge_again(basis, basis.facts)
+    assert made is not None
+    same = drawn_from(made, detected.snapshot)
+    assert canonical_model(same) == canonical_model(detected.finding)
+    return same
 
 
 def link(*chain: Subject, known_from: EdgeSource = EdgeSource.CALL_ID) -> tuple[Edge, ...]:

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from tests.testbed.decisions import a_grant, a_policy, an_input
+from tests.testbed.findings import again
 from tests.testbed.traffic import at, call, span
 
 from watchkeeper.agents.detector.config import DetectorConfig
@@ -44,7 +45,7 @@ def diagnosed(signals: list[Signal], services: tuple[ServiceEntry, ...] = SERVIC
     (found,) = (
         each for each in Detectors(DetectorConfig()).evaluate(state, at(20)) if each.finding.mode == "runaway_loop"
     )
-    made = diagnose(IncidentId("inc_1"), (found.finding,), state, at(20), DiagnosisId("dgn_1"))
+    made = diagnose(IncidentId("inc_1"), (again(found),), state, at(20), DiagnosisId("dgn_1"))
     return found, made.diagnosis.causes[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.testbed.findings import again
 from tests.testbed.traffic import at, call, subject
 
 from watchkeeper.agents.detector.clear import resolved
@@ -28,7 +29,7 @@ def told(*values: tuple[float, float], calls: int = 0, source: str = "prometheus
 
 
 def findings(state: SignalState, config: DetectorConfig = CONFIG) -> list[Finding]:
-    return [each.finding for each in Detectors(config).evaluate(state, at(100))]
+    return [again(each) for each in Detectors(config).evaluate(state, at(100))]
 
 
 def test_a_share_of_failures_that_stays_is_an_outage() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+from tests.testbed.findings import again
 from tests.testbed.traffic import at, call, span, subject
 
 from watchkeeper.agents.detector import provider_outage
@@ -25,7 +26,7 @@ def found(signals: Iterable[Signal], terms: ProviderOutageConfig = TERMS) -> lis
     state = SignalState(StateConfig(bucket_s=5, step_s=10), Topology())
     for signal in signals:
         state.apply(signal, at(60))
-    return [each.finding for each in provider_outage.evaluate(state, terms, at(60))]
+    return [again(each) for each in provider_outage.evaluate(state, terms, at(60))]
 
 
 def failures(count: int, error: ErrorClass, deployment: str = "dep-1", first: int = 40) -> list[Signal]:
@@ -102,7 +103,7 @@ def outage_of(*edges: Edge, about: Subject = DEPLOYMENT) -> tuple[SignalState, F
     state.learn(edges, "main")
     for signal in failures(30, ErrorClass.SERVER):
         state.apply(signal, at(60))
-    (finding,) = [each.finding for each in provider_outage.evaluate(state, TERMS, at(60))]
+    (finding,) = [again(each) for each in provider_outage.evaluate(state, TERMS, at(60))]
     state.apply(call("later", LATER, deployment="dep-2"), LATER)
     return state, finding.model_copy(update={"subject": about})
 
