@@ -19,7 +19,14 @@ from watchkeeper.core.entries import EntryType, Envelope, PolicyActivated
 from watchkeeper.core.plans import Plan
 from watchkeeper.ledger.export import exported_entries, verify_export
 from watchkeeper.ledger.layout import CHECKPOINT, VKEY
-from watchkeeper.ledger.replay import NotRecomputableError, ReasonCount, Recomputers, ReplayReport, replay_check
+from watchkeeper.ledger.replay import (
+    KindCount,
+    NotRecomputableError,
+    ReasonCount,
+    Recomputers,
+    ReplayReport,
+    replay_check,
+)
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.load import load, pack
 from watchkeeper.policies.replay import decision_recomputer
@@ -84,7 +91,8 @@ def test_invariant_8_golden_decisions_are_made_again_byte_for_byte() -> None:
     vkey, anchor = (DECIDED / VKEY).read_text().strip(), (DECIDED / CHECKPOINT).read_text()
     assert verify_export(DECIDED, vkey, anchor).ok
     report = replayed(DECIDED, kept_policies())
-    assert report == ReplayReport(seen=84, matched=81, differed=(), not_recomputable=())
+    decisions = KindCount(kind=EntryType.DECISION, matched=81)
+    assert report == ReplayReport(seen=84, matched=81, differed=(), not_recomputable=(), kinds=(decisions,))
 
 
 def test_golden_decisions_meet_every_gate_verdict_and_reason() -> None:
