@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -15,10 +15,13 @@ from pydantic import ValidationError
 from tests.testbed.ledgers import Log
 from tests.testbed.witnesses import NAME, Trees
 
+from watchkeeper.agents.outbox import Outbox, SinkError
 from watchkeeper.api.witness import create
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.errors import DisputedError
-from watchkeeper.daemon.witnesses import MAX_REPLY_BYTES, Book, WitnessClient, WitnessConfig, Witnesses
+from watchkeeper.daemon.witnessclient import Book, WitnessClient
+from watchkeeper.daemon.witnesses import Alarm, Witnesses
+from watchkeeper.daemon.witnesswire import MAX_REPLY_BYTES, WitnessConfig
 from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
 from watchkeeper.ledger.cosignature import CosigningKey
 from watchkeeper.ledger.note import Note, open_note
@@ -45,6 +48,7 @@ class Asked:
     client: WitnessClient
     answer: Answer | None = None
     calls: int = 0
+    told: list[str] = field(default_factory=list)
 
     @property
     def clock(self) -> ManualClock:
@@ -82,11 +86,20 @@ async def _client(log: Log, witness: Witness) -> AsyncIterator[Asked]:
     asked: Asked
 
     async def handle(request: httpx.Request) -> httpx.Response:
-        return await asked.handle(request)
+        reply = await asked.handle(request)
+        if not reply.is_stream_consumed:
+            return reply
+        stream = httpx.ByteStream(reply.content)  # still to be read, as from a wire
+        return httpx.Response(reply.status_code, headers=reply.headers, stream=stream)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as http:
-        book = Book(log.store, log.reader, (log.key.verifier,))
-        asked = Asked(log, witness, WitnessClient(config(), book, http, log.clock))
+        told: list[str] = []
+
+        async def tell(name: str) -> None:
+            told.append(name)
+
+        book = Book(log.store, log.reader, (log.key.verifier,), tell)
+        asked = Asked(log, witness, WitnessClient(config(), book, http, log.clock), told=told)
         yield asked
 
 
@@ -256,9 +269,25 @@ async def test_a_422_alone_does_not_stop_us_but_what_a_witness_shows_does(asked:
     asked.answer = answer
     with pytest.raises(DisputedError, match="has cosigned 9 entries"):
         await asked.client.turn()
+    assert asked.told == []
     shown = shown.replace("\n9\n", "\n8\n")
-    await asked.client.ask(again=True)
+    for _ in range(3):
+        await asked.client.ask(again=True)
     assert asked.client.trouble == "http_422", "what the log has not signed proves nothing"
+    assert asked.told == ["one"], "people hear of it, once"
+
+
+async def test_people_are_told_of_a_witness_that_refuses_through_the_outbox(asked: Asked) -> None:
+    outbox = Outbox(asked.log.store, asked.clock, (Nowhere(),))
+    await Alarm(asked.log.store, outbox, asked.clock, "production")("one")
+    assert (await outbox.status()).waiting == 1
+
+
+class Nowhere:
+    name = "nowhere"
+
+    async def send(self, dedup: str, body: str) -> None:
+        raise SinkError("nobody is there")
 
 
 async def test_a_size_that_another_replica_has_just_shown_is_no_dispute(asked: Asked) -> None:

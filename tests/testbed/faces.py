@@ -36,7 +36,8 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.health import Health
-from watchkeeper.daemon.witnesses import Book, Witnesses
+from watchkeeper.daemon.witnessclient import Book
+from watchkeeper.daemon.witnesses import Alarm, Witnesses
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
@@ -131,7 +132,8 @@ async def opened(directory: Path) -> AsyncIterator[Face]:
 def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archive: Path) -> Services:
     evidence = Evidence(store, clock=clock)
     versions = PolicyVersions(store, log.ledger, clock)
-    book = Book(store, log.reader, (log.key.verifier,))
+    outbox = Outbox(store, clock, ())
+    book = Book(store, log.reader, (log.key.verifier,), Alarm(store, outbox, clock, "production"))
     return Services(
         clock=clock,
         tokens=Tokens(store, clock),
@@ -142,7 +144,7 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         claims=Claims(store, log.ledger, clock, versions.active_version),
         epochs=Epochs(store, log.ledger, clock),
         remedies=Remedies(store, log.ledger),
-        outbox=Outbox(store, clock, ()),
+        outbox=outbox,
         versions=versions,
         log=log.reader,
         evidence=evidence,

@@ -36,7 +36,8 @@ from watchkeeper.daemon.leader import Leader
 from watchkeeper.daemon.polling import Sources
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.signing import keys as signing_keys
-from watchkeeper.daemon.witnesses import Book, WitnessClient, Witnesses
+from watchkeeper.daemon.witnessclient import Book, WitnessClient
+from watchkeeper.daemon.witnesses import Alarm, Witnesses
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.archive.config import S3Archive
 from watchkeeper.ledger.archive.places import storage_of
@@ -171,13 +172,14 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         upkeep=_upkeep(ground, crew, keys.current),
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
-        witnesses=_witnesses(ground, keys.current),
+        witnesses=_witnesses(ground, keys.current, crew.outbox),
     )
 
 
-def _witnesses(ground: _Ground, signer: SigningKey) -> Witnesses:
+def _witnesses(ground: _Ground, signer: SigningKey, outbox: Outbox) -> Witnesses:
     settings = ground.settings.ledger
-    book = Book(ground.store, LogReader(ground.store), (signer.verifier,))
+    alarm = Alarm(ground.store, outbox, ground.clock, ground.settings.environment)
+    book = Book(ground.store, LogReader(ground.store), (signer.verifier,), alarm)
     clients = [WitnessClient(each, book, ground.http, ground.clock) for each in settings.witnesses]
     return Witnesses(clients, book, settings.policy())
 

@@ -25,7 +25,7 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
-from watchkeeper.daemon.witnesses import WitnessConfig
+from watchkeeper.daemon.witnesswire import WitnessConfig
 from watchkeeper.ledger.archive.config import ArchiveSettings
 from watchkeeper.ledger.evidence import DEFAULT_MAX_BYTES
 from watchkeeper.ledger.quorum import Policy as QuorumPolicy

@@ -12,7 +12,6 @@ from watchkeeper.cli.context import Json, client
 from watchkeeper.cli.ledger import whatif
 from watchkeeper.cli.ledger.replay_incident import kind_line, replay_incident
 from watchkeeper.cli.ledger.whatif import FailOn
-from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
@@ -93,9 +92,7 @@ def _made_again(context: typer.Context, export: Path | None) -> ReplayReport:
         decisions = recheck(directory, tell, alone=export is not None)
     if export is not None:
         return decisions
-    others = ReplayReport.model_validate(
-        client(context).post(f"/v1/ledger/replay?kind={EntryType.FINDING}&kind={EntryType.DIAGNOSIS}")
-    )
+    others = ReplayReport.model_validate(client(context).post("/v1/ledger/replay", decisions=False))
     return merged([decisions, others]).model_copy(update={"seen": decisions.seen})
 
 
