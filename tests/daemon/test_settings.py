@@ -73,6 +73,7 @@ def test_a_variable_that_does_not_fit_is_an_error_that_names_it(tmp_path: Path, 
 
 def test_variables_of_the_command_line_and_of_others_are_no_settings(tmp_path: Path) -> None:
     environ = {"WATCHKEEPER_TOKEN": "wk_x", "WATCHKEEPER_API_URL": "http://x", "WATCHKEEPER_CONFIG": "y", "HOME": "/"}
+    environ |= {"WATCHKEEPER_WITNESS_DATA": "w", "WATCHKEEPER_WITNESS_LOGS": "l", "WATCHKEEPER_WITNESS_LISTEN": "a:1"}
     assert loaded(tmp_path, "", **environ) == load(None, {})
 
 
@@ -245,6 +246,7 @@ def test_a_variable_keeps_the_case_of_names_that_a_team_chose(tmp_path: Path) ->
 
 
 HASH = "0123456789abcdef" * 4
+WITNESS = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"
 
 
 @pytest.mark.parametrize(
@@ -257,6 +259,15 @@ HASH = "0123456789abcdef" * 4
         (GATEWAY.replace("gateway:4000/", "gateway:no"), "gateways[0].base_url: not a URL"),
         ("prometheus:\n  - {name: p, base_url: 'http://p:no'}\n", "prometheus: p: base_url: not a URL"),
         ("notify:\n  - {name: pager, url: not a url}\n", "wk.yaml:2: notify[0].url: "),
+        (
+            "ledger:\n  witnesses:\n  - {name: w, url: 'http://w', vkey: no}\n",
+            "ledger.witnesses[0].vkey: the verifier key",
+        ),
+        (
+            f"ledger:\n  witnesses:\n  - {{name: w, url: 'http://w', vkey: {WITNESS}}}\n"
+            f"  - {{name: v, url: 'http://v', vkey: {WITNESS}}}\n",
+            "the witness's key remora.n621.de+da77ade7",
+        ),
         (
             "notify:\n  - {name: pager, url: 'http://a'}\n  - {name: pager, url: 'http://b'}\n",
             "the name pager is given twice",

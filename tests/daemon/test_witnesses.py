@@ -259,6 +259,16 @@ async def test_invariant_11_a_witness_that_saw_another_tree_stops_us(asked: Aske
     assert await asked.cosigned() == 0
 
 
+async def test_invariant_11_an_empty_database_in_the_place_of_a_log_is_found_before_anything_is_signed(
+    asked: Asked,
+) -> None:
+    witnesses = Witnesses([asked.client], asked.client.book, None)
+    await witnesses.look()
+    assert isinstance(await asked.witness.add(Trees(asked.log.key).request(0, 3)), str)
+    with pytest.raises(DisputedError, match="has cosigned 3 entries of this log, and there are 0"):
+        await witnesses.look()
+
+
 async def test_a_422_alone_does_not_stop_us_but_what_a_witness_shows_does(asked: Asked) -> None:
     await asked.log.grow(5)
     shown = sign_checkpoint(Trees(asked.log.key).checkpoint(9), asked.log.key)

@@ -35,6 +35,7 @@ from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.leader import Leader
 from watchkeeper.daemon.polling import Sources
 from watchkeeper.daemon.settings import Settings
+from watchkeeper.daemon.signing import Keys
 from watchkeeper.daemon.signing import keys as signing_keys
 from watchkeeper.daemon.witnessclient import Book, WitnessClient
 from watchkeeper.daemon.witnesses import Alarm, Witnesses
@@ -172,14 +173,14 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         upkeep=_upkeep(ground, crew, keys.current),
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
-        witnesses=_witnesses(ground, keys.current, crew.outbox),
+        witnesses=_witnesses(ground, keys, crew.outbox),
     )
 
 
-def _witnesses(ground: _Ground, signer: SigningKey, outbox: Outbox) -> Witnesses:
+def _witnesses(ground: _Ground, keys: Keys, outbox: Outbox) -> Witnesses:
     settings = ground.settings.ledger
     alarm = Alarm(ground.store, outbox, ground.clock, ground.settings.environment)
-    book = Book(ground.store, LogReader(ground.store), (signer.verifier,), alarm)
+    book = Book(ground.store, LogReader(ground.store), keys.verifiers, alarm)
     clients = [WitnessClient(each, book, ground.http, ground.clock) for each in settings.witnesses]
     return Witnesses(clients, book, settings.policy())
 

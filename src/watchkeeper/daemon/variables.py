@@ -17,7 +17,9 @@ from watchkeeper.core.errors import ConfigError
 from watchkeeper.core.yamldoc import Path
 
 PREFIX = "WATCHKEEPER_"
-OTHERS = frozenset({"CONFIG", "TOKEN", "TOKEN_FILE", "API_URL", "REQUIRE_PEERS"})
+OTHERS = frozenset(
+    {"CONFIG", "TOKEN", "TOKEN_FILE", "API_URL", "REQUIRE_PEERS", "WITNESS_DATA", "WITNESS_LOGS", "WITNESS_LISTEN"}
+)
 """The command line's own, which are no settings."""
 
 _WORD = r"(?:[A-Z0-9]+_)*"

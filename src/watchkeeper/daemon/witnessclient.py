@@ -108,6 +108,8 @@ class WitnessClient:
     async def _catch_up(self, again: bool) -> None:
         newest = await self._newest()
         if newest is None:
+            if again:  # the log is empty: was it always?
+                await self._hold_shown_against_ours()
             return
         async with self.book.store.read() as tx:
             old, _ = await cosigned.newest_of(tx, self.key.vkey)
