@@ -1,7 +1,8 @@
 """A ledger to write to, sequence and verify in tests, and the writer process that is killed in the middle of it.
 
-`python -m tests.testbed.ledgers URL KEYFILE SEED DIE_AT` appends and sequences; it kills itself (SIGKILL) right before
-or after its DIE_AT-th database statement or commit, and prints `acked ID` for what was committed.
+`python -m tests.testbed.ledgers URL KEYFILE SEED DIE_AT [PREVIOUS_KEYFILE]` appends and sequences; it kills itself
+(SIGKILL) right before or after its DIE_AT-th database statement or commit, and prints `acked ID` for what was
+committed.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ class Log:
     def sequencer_of(self, holder: str, batch: int = 5000) -> Sequencer:
         return Sequencer(self.store, self.clock, self.key, ORIGIN, holder=holder, batch=batch)
 
-    def rotate(self) -> SigningKey:
+    def rotate(self, following: SigningKey | None = None) -> SigningKey:
         """From now on another key signs, as after a restart with a new key and the one before it."""
-        previous, self.key = self.key, SigningKey.generate(ORIGIN)
+        previous, self.key = self.key, following or SigningKey.generate(ORIGIN)
         self.sequencer = Sequencer(self.store, self.clock, self.key, ORIGIN, previous=previous, holder="one")
         return previous
 
@@ -96,10 +97,12 @@ def die_at(count: int) -> None:
         event.listen(Engine, name, turn)
 
 
-async def write_until_killed(url: str, key_file: Path, seed: int, count: int) -> None:
+async def write_until_killed(url: str, key_file: Path, seed: int, count: int, *previous: str) -> None:
     die_at(count)
     rng = random.Random(seed)
-    log = Log(Store(url), SystemClock(), load_key(key_file, ORIGIN))
+    log = Log(Store(url), SystemClock(), load_key(Path(previous[0]) if previous else key_file, ORIGIN))
+    if previous:
+        log.rotate(load_key(key_file, ORIGIN))
     log.ledger = log.writer(f"w{seed}")
     while True:
         for entry_id in await log.append(*(draft(n + 1) for n in range(rng.randint(1, 5)))):
@@ -109,4 +112,4 @@ async def write_until_killed(url: str, key_file: Path, seed: int, count: int) ->
 
 
 if __name__ == "__main__":
-    asyncio.run(write_until_killed(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(write_until_killed(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:]))
