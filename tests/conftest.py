@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.testbed.postgres import PostgresServer
     from tests.testbed.prometheus import Alertmanager, Prometheus
     from tests.testbed.receiver import Receiver
+    from tests.testbed.s3 import S3Server
     from tests.testbed.upstream import Upstreams
 
 pytest_plugins = ["tests.testbed.stores"]
@@ -52,6 +53,15 @@ def pg_url(postgres_server: PostgresServer) -> Iterator[str]:
     database = postgres_server.fresh_database()
     yield database.url
     postgres_server.drop_database(database)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server with object lock; make a bucket of your own."""
+    from tests.testbed.s3 import s3_server
+
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

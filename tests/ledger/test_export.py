@@ -12,9 +12,10 @@ from sqlalchemy import delete, insert
 from tests.testbed.ledgers import Log, draft
 
 from watchkeeper.core.errors import InputError, NotFoundError
-from watchkeeper.ledger.export import export, exported_entries, verify_export
+from watchkeeper.ledger.export import export, exported_entries, fsck_export, verify_export
 from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.members import CHECKPOINT, CHECKPOINTS, ENTRIES, START, VKEY, Format
+from watchkeeper.ledger.layout import CHECKPOINT, CHECKPOINTS, ENTRIES, START, VKEY
+from watchkeeper.ledger.members import Format
 from watchkeeper.ledger.note import Note
 from watchkeeper.ledger.served import tile
 from watchkeeper.ledger.tables import ledger_pruned, ledger_staged
@@ -241,9 +242,11 @@ async def test_a_tampering_is_found_where_it_is(exported: tuple[Path, Log], name
     directory, log = exported
     tamper, expected = TAMPERINGS[name]
     tamper(directory)
-    report = verify_export(directory, log.key.verifier.vkey)
-    assert not report.ok
-    assert expected in {(problem.where, problem.code.value) for problem in report.problems}
+    quick, whole = (check(directory, log.key.verifier.vkey) for check in (verify_export, fsck_export))
+    assert not quick.ok
+    assert not whole.ok
+    assert set(quick.problems) <= set(whole.problems)
+    assert expected in {(problem.where, problem.code.value) for problem in whole.problems}
 
 
 @pytest.mark.parametrize("edit", [lambda line: line[:-1], lambda line: b"x" * 70_000 + b"\n"])

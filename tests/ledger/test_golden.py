@@ -18,7 +18,7 @@ from watchkeeper.core.digest import digest_of
 from watchkeeper.core.entries import EntryType, Envelope, PolicyActivated
 from watchkeeper.core.plans import Plan
 from watchkeeper.ledger.export import exported_entries, verify_export
-from watchkeeper.ledger.members import CHECKPOINT, VKEY
+from watchkeeper.ledger.layout import CHECKPOINT, VKEY
 from watchkeeper.ledger.replay import NotRecomputableError, ReasonCount, Recomputers, ReplayReport, replay_check
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.load import load, pack

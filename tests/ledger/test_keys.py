@@ -54,13 +54,13 @@ def test_what_is_not_a_key_is_refused_and_never_shown() -> None:
     for bad in ("", "PRIVATE+KEY+x", good[:-2], good.replace("log.", "lag."), good.removeprefix("PRIVATE+KEY+")):
         with pytest.raises(ConfigError) as refused:
             SigningKey.from_secret(SecretStr(bad))
-        assert good.rsplit("+", 1)[-1][:20] not in refused.value.diagnostics()
+        assert good.split("+", 4)[-1][:20] not in refused.value.diagnostics()
 
 
 def test_a_key_does_not_show_itself() -> None:
     key = SigningKey.generate(ORIGIN)
     secret = key.to_secret()
-    assert secret.get_secret_value().rsplit("+", 1)[-1] not in repr(key) + repr(secret) + str(key)
+    assert secret.get_secret_value().split("+", 4)[-1] not in repr(key) + repr(secret) + str(key)
     assert SigningKey.from_secret(secret).verifier == key.verifier
 
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.ledgers import ORIGIN, Log, draft
+from tests.testbed.stores import tampering
 
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.errors import ConfigError, ConflictError, LedgerError
@@ -90,7 +91,7 @@ async def test_a_head_moved_by_a_later_holder_is_not_moved_back(store: Store) ->
     """The second fence: even with a valid lease row, an older token never moves the head."""
     log = Log(store)
     await log.grow(1)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(ledger_head).values(fence=99))
     await log.append(draft())
     assert await log.sequencer.run_once() == 0
@@ -154,7 +155,7 @@ async def refused(log: Log, match: str) -> None:
 async def test_a_head_that_is_not_the_last_checkpoint_s_tree_is_not_extended(store: Store) -> None:
     log = Log(store)
     await log.grow(3)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await rewrite_head(tx, [leaf_hash(b"forged")] * 3)
     await refused(log, "are not one tree")
 
@@ -162,7 +163,7 @@ async def test_a_head_that_is_not_the_last_checkpoint_s_tree_is_not_extended(sto
 async def test_a_head_that_is_no_tree_is_refused(store: Store) -> None:
     log = Log(store)
     await log.grow(3)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(ledger_head).values(size=2))
     await refused(log, "not a tree")
 
@@ -175,7 +176,7 @@ async def test_a_forged_head_and_checkpoint_are_not_signed_over(store: Store) ->
     tree = Tree()
     tree.extend(leaves)
     note = sign_checkpoint(Checkpoint(ORIGIN, 3, tree.root()), SigningKey.generate(ORIGIN))
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await rewrite_head(tx, leaves)
         await tx.execute(update(ledger_checkpoint).values(body=note))
     await refused(log, "the last checkpoint does not hold")
@@ -184,7 +185,7 @@ async def test_a_forged_head_and_checkpoint_are_not_signed_over(store: Store) ->
 async def test_missing_checkpoints_are_not_made_anew(store: Store) -> None:
     log = Log(store)
     await log.grow(3)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_checkpoint))
     await refused(log, "are not one tree")
 
@@ -196,7 +197,7 @@ async def test_a_log_that_got_shorter_is_refused_by_who_remembers(store: Store) 
     async with store.read() as tx:
         head = (await tx.execute(select(ledger_head))).one()
     await log.grow(1)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_checkpoint).where(ledger_checkpoint.c.size > 2))
         await tx.execute(delete(ledger_entry).where(ledger_entry.c.idx >= 2))
         await tx.execute(update(ledger_head).values(size=head.size, peaks=head.peaks))
@@ -207,7 +208,7 @@ async def test_a_pending_entry_without_its_row_stops_the_sequencer(store: Store)
     log = Log(store)
     await log.grow(1)
     await log.append(draft(), draft())
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_staged).where(ledger_staged.c.seq == 2))
     await refused(log, "1 pending entries have no staged row")
 
@@ -221,7 +222,7 @@ async def test_a_failed_batch_leaves_everything_as_it_was(store: Store) -> None:
         await tx.execute(insert(ledger_tile).values(level=0, idx=0, root=bytes(32)))
     with pytest.raises(LedgerError):
         await log.sequencer.run_once()
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_checkpoint).where(ledger_checkpoint.c.size == 3))
         await tx.execute(delete(ledger_tile))
     assert await log.sequencer.run_once() == 2

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from sqlalchemy import insert
 from tests.testbed.entries import a_decision, a_plan, one_of_each
 from tests.testbed.ledgers import Log
 from tests.testbed.stores import create_tables
+from watchkeeper.agents.held import HeldIncidents
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
 from watchkeeper.agents.records import Decided, Proposed
@@ -34,7 +36,13 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.health import Health
+from watchkeeper.daemon.witnesses import Book, Witnesses
+from watchkeeper.ledger.archive.directory import DirectoryStorage
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.fsck import fsck
+from watchkeeper.ledger.retention import RetentionSettings
+from watchkeeper.ledger.upkeep import Upkeep
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import Claims
@@ -112,7 +120,7 @@ async def opened(directory: Path) -> AsyncIterator[Face]:
     clock = ManualClock()
     bus = MemoryBus(clock)
     log = Log(store, clock)
-    services = _services(store, clock, log, bus)
+    services = _services(store, clock, log, bus, directory / "archive")
     await services.versions.activate(pack("baseline"), SELF)
     await log.sequencer.run_once()
     yield Face(services=services, log=log, clock=clock, app=create(services))
@@ -120,9 +128,10 @@ async def opened(directory: Path) -> AsyncIterator[Face]:
     await store.close()
 
 
-def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Services:
+def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archive: Path) -> Services:
     evidence = Evidence(store, clock=clock)
     versions = PolicyVersions(store, log.ledger, clock)
+    book = Book(store, log.reader, (log.key.verifier,))
     return Services(
         clock=clock,
         tokens=Tokens(store, clock),
@@ -137,11 +146,30 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus) -> Ser
         versions=versions,
         log=log.reader,
         evidence=evidence,
+        eraser=Eraser(store, log.ledger, evidence),
+        upkeep=_upkeep(store, clock, log, archive),
         alertmanager=AlertmanagerConfig(),
         health=lambda: HealthReport(acting=True, sources={"litellm:main": "ok"}),
-        verify=lambda anchor: verify(log.reader, log.key.verifier.vkey, anchor),
+        verify=partial(verify, log.reader, log.key.verifier.vkey),
+        fsck=partial(fsck, log.reader, log.key.verifier.vkey),
         vkey=log.key.verifier.vkey,
+        witnessing=Witnesses((), book, None),
         store=store,
+        pruner=store,
+    )
+
+
+def _upkeep(store: Store, clock: ManualClock, log: Log, archive: Path) -> Upkeep:
+    claims = Claims(store, log.ledger, clock, PolicyVersions(store, log.ledger, clock).active_version)
+    return Upkeep.over(
+        store,
+        log.ledger,
+        clock,
+        RetentionSettings(entries="1y"),
+        DirectoryStorage(archive),
+        [log.key.verifier],
+        HeldIncidents(claims, Remedies(store, log.ledger)),
+        holder="one",
     )
 
 

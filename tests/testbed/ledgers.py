@@ -22,6 +22,7 @@ from watchkeeper.core.clock import Clock, ManualClock, SystemClock
 from watchkeeper.core.entries import Draft, EntryType, Eviction, IncidentClosed
 from watchkeeper.core.ids import EntryId
 from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.keys import SigningKey, load_key
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.sequencer import Sequencer
@@ -78,6 +79,9 @@ class Log:
 
     async def verify(self, anchor: str | None = None) -> VerifyReport:
         return await verify(self.reader, self.key.verifier.vkey, anchor)
+
+    async def fsck(self, anchor: str | None = None) -> VerifyReport:
+        return await fsck(self.reader, self.key.verifier.vkey, anchor)
 
     async def checkpoint(self) -> str:
         found = await self.reader.checkpoint()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,28 @@ class Client:
         except httpx.HTTPError as error:
             raise self._silent(error) from error
 
+    def follow(
+        self, path: str, body: dict[str, Any], progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Asks for work that takes long; `progress` hears what is done of what. Returns the last line of the answer."""
+        last: dict[str, Any] = {}
+        try:
+            with self._http.stream("POST", path, json=body, headers={"Accept": "application/x-ndjson"}) as reply:
+                if reply.is_error:
+                    reply.read()
+                    raise _problem(reply)
+                for line in reply.iter_lines():
+                    last = _object(line, reply)
+                    if progress is not None and "done" in last:
+                        progress(last["done"], last["of"])
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+        if "problem" in last:
+            raise _told(last["problem"], reply.status_code)
+        if not last or "done" in last:
+            raise _foreign(reply)
+        return last
+
     def close(self) -> None:
         self._http.close()
 
@@ -86,15 +108,28 @@ class Client:
 
 def _problem(reply: httpx.Response) -> WatchkeeperError:
     try:
-        body = reply.json()
-        code, what = body["code"], body["what"]
-    except (ValueError, KeyError, TypeError):
+        return _told(reply.json(), reply.status_code)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return _foreign(reply)
+
+
+def _told(body: dict[str, Any], status: int) -> WatchkeeperError:
+    """The daemon's error, as it told it."""
     error = WatchkeeperError(
-        what, cause=body.get("cause", ""), next_step=body.get("next", ""), place=body.get("place", "")
+        body["what"], cause=body.get("cause", ""), next_step=body.get("next", ""), place=body.get("place", "")
     )
-    error.code, error.exit_code = code, _exit_code(code, reply.status_code)
+    error.code, error.exit_code = body["code"], _exit_code(body["code"], status)
     return error
+
+
+def _object(line: str, reply: httpx.Response) -> dict[str, Any]:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        raise _foreign(reply) from None
+    if not isinstance(said, dict):
+        raise _foreign(reply)
+    return said
 
 
 def _exit_code(code: str, status: int) -> int:

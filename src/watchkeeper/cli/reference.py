@@ -59,8 +59,9 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
     for name, field in model.model_fields.items():
         path = prefix + name
         inner, many = _inner(field.annotation)
-        if inner is not None:
-            yield from _settings(inner, path + {"one": ".", "list": "[].", "map": ".NAME."}[many])
+        for each in inner:
+            yield from _settings(each, path + {"one": ".", "list": "[].", "map": ".NAME."}[many])
+        if inner:
             continue
         secret = SecretStr in (field.annotation, *get_args(field.annotation))
         variable = PREFIX + path.upper().replace("[]", "__0").replace(".", "__")
@@ -73,19 +74,18 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
         )
 
 
-def _inner(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """The model that a setting holds: once, in a list, or by name."""
+def _inner(annotation: Any) -> tuple[list[type[BaseModel]], str]:
+    """The models that a setting may hold, the one or the other: once, in a list, or by name."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, "one"
+        return [annotation], "one"
+    if hasattr(annotation, "__metadata__"):
+        return _inner(annotation.__origin__)
     origin, many = get_origin(annotation), "one"
     if origin in (tuple, list):
         many = "list"
     elif origin is dict:
         many = "map"
-    for argument in get_args(annotation):
-        if isinstance(argument, type) and issubclass(argument, BaseModel):
-            return argument, many
-    return None, many
+    return [model for argument in get_args(annotation) for model in _inner(argument)[0]], many
 
 
 def _type(annotation: Any) -> str:

@@ -155,6 +155,37 @@ def _ordered(data: entries.OrderRecorded) -> Iterator[str]:
 
 
 @told.register
+def _key(data: entries.KeyRotated) -> Iterator[str]:
+    yield "the log's key was changed"
+    yield f"until now {data.previous}"
+    yield f"from now on {data.following}"
+
+
+@told.register
+def _erased(data: entries.EvidenceErased) -> Iterator[str]:
+    yield f"{len(data.erased)} piece(s) of evidence erased by {data.by.id}, known by {data.by.authenticated_by}"
+    for ref in data.erased:
+        yield f"{ref.kind} of {ref.size} bytes, {ref.commitment}"
+
+
+@told.register
+def _pruned(data: entries.EvidencePruned) -> Iterator[str]:
+    yield f"{data.count} piece(s) of {data.kind} evidence pruned, {data.size} bytes, from before {data.before:%Y-%m-%d}"
+
+
+@told.register
+def _archived(data: entries.Archived) -> Iterator[str]:
+    yield f"entries {data.first} to {data.end - 1} archived at {data.place}"
+    locked = "" if data.locked_until is None else f", locked until {data.locked_until:%Y-%m-%d}"
+    yield f"{data.objects} objects, manifest {short(data.digest)}{locked}"
+
+
+@told.register
+def _entries_pruned(data: entries.EntriesPruned) -> Iterator[str]:
+    yield f"entries {data.first} to {data.end - 1} pruned; the archive with manifest {short(data.archive)} has them"
+
+
+@told.register
 def _stop(data: entries.StopRecorded) -> Iterator[str]:
     yield f"{data.scope} {'stopped' if data.stopped else 'resumed'} by {data.by.id} at epoch {data.epoch.epoch}"
 

@@ -11,7 +11,12 @@ from typing import IO
 
 from watchkeeper.core.errors import InputError, UnavailableError
 
-NAMES = frozenset({"checkpoint", "checkpoints.jsonl", "entries.jsonl", "start", "vkey"})
+NAMES = frozenset(
+    {
+        *("checkpoint", "checkpoints.jsonl", "cosigned.jsonl", "entries.jsonl", "start", "vkey"),
+        *("policies.jsonl", "policy-documents.jsonl"),
+    }
+)
 LAST = "vkey"
 PIECE = 1 << 20
 

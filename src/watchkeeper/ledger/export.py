@@ -1,9 +1,9 @@
 """Exports the signed log as files that anybody can check without us, and checks such an export.
 
-`checkpoint` is the newest signed checkpoint, `checkpoints.jsonl` holds every one, `vkey` the verifier key. Entries are
-lines of `entries.jsonl` in their exact bytes, or bundles below `tile/entries` beside the tiles of their hashes, or
-both. Where entries were pruned `start` says from which index on they are there. The key in an export proves nothing by
-itself: compare it with the one you remember.
+`checkpoint` is the newest signed checkpoint, `checkpoints.jsonl` holds every one, `cosigned.jsonl` what witnesses
+signed of which, `vkey` the verifier key. Entries are lines of `entries.jsonl` in their exact bytes, or bundles below
+`tile/entries` beside the tiles of their hashes, or both. Where entries were pruned `start` says from which index on
+they are there. The key in an export proves nothing by itself: compare it with the one you remember.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from pathlib import Path
 from watchkeeper.core.entries import MAX_ENTRY_BYTES
 from watchkeeper.core.errors import InputError, VerificationError
 from watchkeeper.core.model import Contract
+from watchkeeper.ledger import cosignedfile
 from watchkeeper.ledger.audit import Audit, Code, VerifyReport
 from watchkeeper.ledger.checkpoint import Checkpoint
+from watchkeeper.ledger.cosigned import Cosigned
+from watchkeeper.ledger.examine import examine
+from watchkeeper.ledger.fsck import Fsck, stretches
 from watchkeeper.ledger.keychain import Rotation, rotation_in
-from watchkeeper.ledger.members import CHECKPOINT, CHECKPOINTS, ENTRIES, START, Format, members, start_tree
+from watchkeeper.ledger.layout import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START
+from watchkeeper.ledger.members import Format, members, start_tree
 from watchkeeper.ledger.merkle import Tree, leaf_hash
 from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, VerifierKey
 from watchkeeper.ledger.reader import Entry, LogReader, parse_entry
 from watchkeeper.ledger.snapshot import PAGE, Page, RawRow
 from watchkeeper.ledger.tilefiles import TileFiles, bundles
+from watchkeeper.ledger.verify import Progress
 
 
 class ExportReport(Contract):
@@ -47,26 +53,59 @@ async def export(reader: LogReader, directory: Path, vkey: str, form: Format = F
     return ExportReport(size=_signed_size(directory), checkpoints=checkpoints, directory=str(directory))
 
 
-def verify_export(directory: Path, vkey: str, anchor: str | None = None) -> VerifyReport:
+def verify_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
     """Verifies an export with nothing but its files and the key you trust."""
     audit = Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory))
+    for _ in _audited(directory, audit, progress):
+        pass
+    return audit.report()
+
+
+def fsck_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Verifies an export, and re-derives what its entries say: their form, their contracts, the writers' chains."""
+    check = Fsck(Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory)))
+    if _start(directory).size:
+        check.take(None)
+    for page in _audited(directory, check.audit, progress):
+        for stretch in stretches(page.rows):
+            check.take(None if stretch is None else examine(stretch))
+    return check.report()
+
+
+def _audited(directory: Path, audit: Audit, progress: Progress | None) -> Iterator[Page]:
+    """Every page after the audit has seen it; then what lies beside the entries."""
     files = TileFiles(directory, audit.problem) if (directory / "tile").is_dir() else None
-    start = _start(directory)
+    start, newest, last = _start(directory), _read(directory / CHECKPOINT).decode(errors="replace"), ""
+    total = _claimed(newest)
     audit.begin(start)
     if files is not None:
         files.before(start)
-    last = ""
     for page in _pages(directory, audit.problem):
         audit.page(page)
         last = page.checkpoints[-1][1] if page.checkpoints else last
         if files is not None:
             for row in page.rows:
                 files.row(row.body or b"")
+        if progress is not None:
+            progress(audit.size, max(total, audit.size))
+        yield page
     if files is not None:
         files.close()
-    if not _same(last, _read(directory / CHECKPOINT).decode(errors="replace")):
+    if not _same(last, newest):
         audit.problem("checkpoint", Code.BAD_CHECKPOINT)
-    return audit.report()
+    notes = (_sized(line) for line in _lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
+    for where in cosignedfile.faults(exported_cosigned(directory), notes):
+        audit.problem(where, Code.BAD_COSIGNATURE)
+
+
+def exported_cosigned(directory: Path) -> Iterator[Cosigned]:
+    """What an export has of cosignatures, oldest first; exports of earlier versions have none."""
+    path = directory / COSIGNED
+    return cosignedfile.decode(_lines(path, cosignedfile.MAX_LINE_BYTES) if path.exists() else ())
 
 
 def exported_entries(directory: Path) -> Iterator[Entry]:
@@ -151,14 +190,20 @@ def _pages(directory: Path, problem: Callable[[str, Code], None]) -> Iterator[Pa
 
 
 def _sized(line: bytes) -> tuple[int, str]:
-    """A checkpoint with the size it claims; 0, and so a bad one, when it claims none."""
+    """A checkpoint with the size it claims."""
     try:
         note = json.loads(line)
-        if not isinstance(note, str):
-            return 0, ""
-        return int(note.split("\n", 2)[1]), note
-    except (ValueError, IndexError):
+    except (ValueError, RecursionError):
         return 0, ""
+    return (_claimed(note), note) if isinstance(note, str) else (0, "")
+
+
+def _claimed(note: str) -> int:
+    """0, which makes it a bad one, for a note that claims no size."""
+    try:
+        return int(note.split("\n", 2)[1])
+    except (ValueError, IndexError):
+        return 0
 
 
 def _lines(path: Path, limit: int) -> Iterator[bytes]:

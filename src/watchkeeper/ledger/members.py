@@ -10,12 +10,15 @@ import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from tempfile import SpooledTemporaryFile
 from typing import NamedTuple
 
 from sqlalchemy import func, select
 
 from watchkeeper.core.errors import LedgerError, NotFoundError
+from watchkeeper.ledger import cosigned, cosignedfile
 from watchkeeper.ledger.checkpoint import Checkpoint
+from watchkeeper.ledger.layout import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START, VKEY
 from watchkeeper.ledger.merkle import TILE, Tree, nodes_of
 from watchkeeper.ledger.note import Note, b64, b64_strict
 from watchkeeper.ledger.reader import LogReader
@@ -25,8 +28,8 @@ from watchkeeper.ledger.tilepath import TilePath
 from watchkeeper.ledger.tiles import node_hashes
 from watchkeeper.ledger.tiling import Tiling, bundle
 
-CHECKPOINT, CHECKPOINTS, ENTRIES, START, VKEY = "checkpoint", "checkpoints.jsonl", "entries.jsonl", "start", "vkey"
 PAGE = 4 * TILE
+MAX_ASIDE = 1 << 20
 
 
 class Format(StrEnum):
@@ -53,8 +56,11 @@ class _Extent(NamedTuple):
     size: int
 
 
-async def members(log: LogReader, vkey: str, form: Format) -> AsyncIterator[Member]:
-    """Every file, the newest checkpoint first and the key last. Raises NotFoundError before anything is signed."""
+async def members(
+    log: LogReader, vkey: str, form: Format, beside: Iterable[tuple[str, bytes]] = ()
+) -> AsyncIterator[Member]:
+    """Every file, the newest checkpoint first and the key last; `beside` are the files of other rooms, whole. Raises
+    NotFoundError before anything is signed."""
     newest = await log.checkpoint()
     if newest is None:
         raise NotFoundError(
@@ -65,11 +71,14 @@ async def members(log: LogReader, vkey: str, form: Format) -> AsyncIterator[Memb
     if extent.first:
         yield _whole(START, await _start(log, extent.first))
     yield await _checkpoints(log, extent)
+    yield await _cosigned(log, extent)
     if form is not Format.TILES:
         yield await _entries(log, extent)
     if form is not Format.JSONL:
         async for member in _tiles(log, extent):
             yield member
+    for name, content in beside:
+        yield _bytes(name, content)
     yield _whole(VKEY, vkey + "\n")
 
 
@@ -120,6 +129,22 @@ async def _checkpoint_lines(log: LogReader, extent: _Extent) -> AsyncIterator[by
             return
         yield b"".join(json.dumps(row.body, ensure_ascii=False).encode() + b"\n" for row in rows)
         above = rows[-1].size
+
+
+async def _cosigned(log: LogReader, extent: _Extent) -> Member:
+    """Set aside first: witnesses may add to it while it is read, and its size must be known."""
+    aside = SpooledTemporaryFile(max_size=MAX_ASIDE)  # noqa: SIM115  # closed by whoever reads it to the end
+    async with log.transaction() as tx:
+        async for page in cosigned.pages(tx, end=extent.size):
+            aside.write(cosignedfile.encode(page))
+    return Member(COSIGNED, aside.tell(), _from_aside(aside))
+
+
+async def _from_aside(aside: SpooledTemporaryFile[bytes]) -> AsyncIterator[bytes]:
+    with aside:
+        aside.seek(0)
+        while piece := aside.read(MAX_ASIDE):
+            yield piece
 
 
 async def _entries(log: LogReader, extent: _Extent) -> Member:

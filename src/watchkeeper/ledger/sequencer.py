@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import ConflictError, LedgerError
 from watchkeeper.core.ids import new_id
+from watchkeeper.ledger import staging
 from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
 from watchkeeper.ledger.handover import Signers
 from watchkeeper.ledger.keychain import rotation_in
@@ -26,10 +27,8 @@ from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.merkle import Tree, leaf_hash
 from watchkeeper.ledger.tables import (
     ledger_checkpoint,
-    ledger_entry,
     ledger_head,
     ledger_pending,
-    ledger_staged,
     ledger_tile,
 )
 from watchkeeper.store import leases
@@ -39,6 +38,8 @@ from watchkeeper.store.leases import Lease
 LEASE = "ledger-sequencer"
 LEASE_S = 15.0
 MAX_BATCH = 5000
+TURN_BATCHES = 20
+"""How many full batches one turn takes before others get their turn."""
 STEP = timedelta(seconds=2)
 """A leap second or NTP's last step back is waited out; nothing is signed with a time before the last."""
 
@@ -73,6 +74,16 @@ class Sequencer:
                 return 0
         async with self._turn:
             return await self._batch()
+
+    async def run_turn(self) -> int:
+        """Sequences what waits, batch by batch, up to a bound: what the daemon calls again and again."""
+        total = 0
+        for _ in range(TURN_BATCHES):
+            count = await self.run_once()
+            total += count
+            if count < self._batch_size:
+                break
+        return total
 
     async def _batch(self) -> int:
         held = await self._hold()
@@ -130,13 +141,7 @@ class Sequencer:
         first = tree.size
         leaves = [leaf_hash(body) for _, body in rows]
         tiles = tree.extend(leaves)
-        await tx.execute(
-            insert(ledger_entry),
-            [
-                {"idx": index, "staged_id": row[0], "leaf": leaf}
-                for index, (row, leaf) in enumerate(zip(rows, leaves, strict=True), start=first)
-            ],
-        )
+        await self._put(tx, first, [number for number, _ in rows], leaves)
         if tiles:
             await tx.execute(insert(ledger_tile), [{"level": t.level, "idx": t.number, "root": t.root} for t in tiles])
         checkpoint = Checkpoint(self._origin, tree.size, tree.root())
@@ -178,18 +183,20 @@ class Sequencer:
         return last, due
 
     async def _take(self, tx: AsyncConnection) -> list[tuple[int, bytes]]:
-        """Takes pending ids off the list, oldest first; returns the staged rows. One statement chooses and deletes:
-        an id that becomes visible in between stays for the next batch."""
-        chosen = select(ledger_pending.c.id).order_by(ledger_pending.c.id).limit(self._batch_size)
-        gone = delete(ledger_pending).where(ledger_pending.c.id.in_(chosen)).returning(ledger_pending.c.id)
-        ids = list((await tx.execute(gone)).scalars())
-        query = select(ledger_staged.c.id, ledger_staged.c.body).where(ledger_staged.c.id.in_(ids))
-        rows = [(row.id, row.body) for row in await tx.execute(query.order_by(ledger_staged.c.id))]
-        if len(rows) != len(ids):
-            raise _untrusted(f"{len(ids) - len(rows)} pending entries have no staged row")
-        if any(rotation_in(0, body) is not None for _, body in rows):
+        """Takes pending ids off the list, oldest first; returns the staged rows. On PostgreSQL one statement chooses,
+        deletes and reads, so that an id that becomes visible meanwhile stays for the next batch."""
+        take = staging.take_sqlite if self._store.is_sqlite else staging.take_postgresql
+        rows = await take(tx, self._batch_size)
+        found = [(number, body) for number, body in rows if body is not None]
+        if len(found) != len(rows):
+            raise _untrusted(f"{len(rows) - len(found)} pending entries have no staged row")
+        if any(rotation_in(0, body) is not None for _, body in found):
             raise _untrusted("a pending entry hands the log over to another key, and is not ours")
-        return rows
+        return found
+
+    async def _put(self, tx: AsyncConnection, first: int, ids: list[int], leaves: list[bytes]) -> None:
+        put = staging.index_sqlite if self._store.is_sqlite else staging.index_postgresql
+        await put(tx, first, ids, leaves)
 
 
 def _untrusted(what: str) -> LedgerError:

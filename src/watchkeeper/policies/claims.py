@@ -153,6 +153,11 @@ class Claims:
         )
         return (await tx.execute(query.limit(1))).first() is not None
 
+    async def incidents_unsettled(self, tx: AsyncConnection) -> frozenset[str]:
+        """Of which incidents an effect may still land or is not known."""
+        query = select(effect_claim.c.incident).where(effect_claim.c.state.in_(rows.UNSETTLED))
+        return frozenset((await tx.execute(query.distinct())).scalars())
+
     async def open_claims(self) -> tuple[Claim, ...]:
         """Every claim that is not settled: in flight, unknown, or left behind by a crash."""
         return await self.in_flight("all")

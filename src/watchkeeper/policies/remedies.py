@@ -107,6 +107,11 @@ class Remedies:
         query = select(remedies.c.id).where(remedies.c.incident == incident, remedies.c.status.in_(rows.HELD))
         return (await tx.execute(query.limit(1))).first() is not None
 
+    async def incidents_holding(self, tx: AsyncConnection) -> frozenset[str]:
+        """Of which incidents anything is in force."""
+        query = select(remedies.c.incident).where(remedies.c.status.in_(rows.HELD))
+        return frozenset((await tx.execute(query.distinct())).scalars())
+
     async def on_target(self, target: Target) -> tuple[Remedy, ...]:
         return await self._where(remedies.c.target == str(target), remedies.c.status.in_(rows.HELD))
 

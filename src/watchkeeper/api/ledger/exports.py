@@ -11,15 +11,16 @@ from fastapi.responses import StreamingResponse
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.core.errors import LedgerError
 from watchkeeper.ledger.members import Format, Member, members
+from watchkeeper.policies.kept import policy_files
 
 router = APIRouter(tags=["ledger"])
 
 
 @router.get("/v1/ledger/export", response_class=StreamingResponse)
 async def exported(wired: Wired, caller: Viewer, form: Format = Format.BOTH) -> StreamingResponse:
-    """Everything up to the newest checkpoint, as a tar of the export's files; `vkey` is the last of them, so that a
-    tar without it is not whole."""
-    files = members(wired.log, wired.vkey, form)
+    """Everything up to the newest checkpoint, as a tar of the export's files, with the policies that its decisions
+    name; `vkey` is the last of them, so that a tar without it is not whole."""
+    files = members(wired.log, wired.vkey, form, policy_files(*await wired.versions.kept()))
     first = await anext(files)  # an empty log is told now, while there is still a status to tell it with
     return StreamingResponse(_tar(first, files), media_type="application/x-tar")
 

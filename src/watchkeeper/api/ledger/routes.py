@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from watchkeeper.api.ledger import checkpoints, checks, entries, exports, proofs, replays, tlog
+from watchkeeper.api.ledger import (
+    archives,
+    checkpoints,
+    checks,
+    entries,
+    erasing,
+    exports,
+    incident_replay,
+    proofs,
+    prunings,
+    replays,
+    tlog,
+    witnesses,
+)
+
+READING = (entries, checkpoints, checks, proofs, replays, incident_replay, exports, tlog, witnesses)
+KEEPING = (erasing, archives, prunings)
 
 router = APIRouter()
-for part in (entries, checkpoints, checks, replays, exports, tlog, proofs):
+for part in (*READING, *KEEPING):
     router.include_router(part.router)

@@ -39,7 +39,7 @@ def export(
     from watchkeeper.cli import unpack
 
     unpack.prepare(directory)
-    with client(context).pieces("/v1/ledger/export", form=form.value) as pieces, _bar(form) as seen:
+    with client(context).pieces("/v1/ledger/export", form=form.value) as pieces, bar(form) as seen:
         files = unpack.unpack(pieces, directory, seen)
     if json:
         out.as_json({"directory": str(directory), "files": files, "format": form.value})
@@ -49,7 +49,7 @@ def export(
 
 
 @contextmanager
-def _bar(form: Form) -> Iterator[Callable[[str, bytes], None]]:
+def bar(form: Form) -> Iterator[Callable[[str, bytes], None]]:
     """Progress by entries, on a terminal alone. `both` brings each entry twice."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,0 +1,44 @@
+"""A log of many entries, written straight into the tables: the sequencer's batches would take minutes."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert
+
+from tests.testbed.ledgers import Log
+from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
+from watchkeeper.ledger.merkle import Tree, leaf_hash
+from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_head, ledger_staged, ledger_tile
+
+BATCH = 20_000
+IDS = 10_000_000
+"""Out of the way of those that the database gives."""
+
+
+async def grown(log: Log, count: int) -> None:
+    """So many short entries, which are none to any reader, signed every 20,000."""
+    tree, first = Tree(), 0
+    async with log.store.write() as tx:
+        while first < count:
+            numbers = range(first, min(first + BATCH, count))
+            bodies = [b'{"n":%d}' % n for n in numbers]
+            hashes = [leaf_hash(body) for body in bodies]
+            tiles = tree.extend(hashes)
+            same = {"writer": "w", "type": "t", "subject": "", "time": log.clock.now()}
+            await tx.execute(
+                insert(ledger_staged),
+                [
+                    same | {"id": IDS + n, "entry_id": str(n), "seq": n + 1, "body": body}
+                    for n, body in zip(numbers, bodies, strict=True)
+                ],
+            )
+            await tx.execute(
+                insert(ledger_entry),
+                [{"idx": n, "staged_id": IDS + n, "leaf": leaf} for n, leaf in zip(numbers, hashes, strict=True)],
+            )
+            await tx.execute(insert(ledger_tile), [{"level": t.level, "idx": t.number, "root": t.root} for t in tiles])
+            note = sign_checkpoint(Checkpoint(log.key.name, tree.size, tree.root()), log.key)
+            await tx.execute(insert(ledger_checkpoint).values(size=tree.size, body=note, signed_at=log.clock.now()))
+            first = tree.size
+        await tx.execute(
+            insert(ledger_head).values(one=1, size=tree.size, peaks=tree.packed(), fence=0, last_time=None)
+        )
