@@ -42,6 +42,7 @@ from watchkeeper.ledger.archive.config import S3Archive
 from watchkeeper.ledger.archive.places import storage_of
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.note import VerifierKey
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.sequencer import Sequencer
@@ -167,16 +168,16 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         sources=Sources(intake, book, signals, *pollers),
         claims=ground.claims,
         crew=crew,
-        upkeep=_upkeep(ground, crew, keys.current),
+        upkeep=_upkeep(ground, crew, keys.known),
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
-        witnesses=_witnesses(ground, keys.current),
+        witnesses=_witnesses(ground, keys.known),
     )
 
 
-def _witnesses(ground: _Ground, signer: SigningKey) -> Witnesses:
+def _witnesses(ground: _Ground, known: tuple[VerifierKey, ...]) -> Witnesses:
     settings = ground.settings.ledger
-    book = Book(ground.store, LogReader(ground.store), (signer.verifier,))
+    book = Book(ground.store, LogReader(ground.store), known)
     clients = [WitnessClient(each, book, ground.http, ground.clock) for each in settings.witnesses]
     return Witnesses(clients, book, settings.policy())
 
@@ -223,7 +224,7 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     )
 
 
-def _upkeep(ground: _Ground, crew: Crew, signer: SigningKey) -> Upkeep:
+def _upkeep(ground: _Ground, crew: Crew, known: tuple[VerifierKey, ...]) -> Upkeep:
     chosen = ground.settings.ledger
     storage = None if chosen.archive is None else storage_of(chosen.archive)
     return Upkeep.over(
@@ -232,7 +233,7 @@ def _upkeep(ground: _Ground, crew: Crew, signer: SigningKey) -> Upkeep:
         ground.clock,
         chosen.retention,
         storage,
-        [signer.verifier],
+        known,
         HeldIncidents(ground.claims, crew.remedies),
         holder=ground.holder,
     )

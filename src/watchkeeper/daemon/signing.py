@@ -16,6 +16,7 @@ from watchkeeper.daemon.home import KEY_FILE, PREVIOUS_KEY_FILE
 from watchkeeper.daemon.settings import LedgerSettings
 from watchkeeper.ledger.checkpoint import open_checkpoint
 from watchkeeper.ledger.keys import SigningKey, check_origin, create_key, load_key
+from watchkeeper.ledger.note import VerifierKey
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Keys:
 
     current: SigningKey
     previous: SigningKey | None = None
+
+    @property
+    def known(self) -> tuple[VerifierKey, ...]:
+        """The keys that checkpoints of this log may have, as far as we were given them."""
+        return tuple(key.verifier for key in (self.current, self.previous) if key is not None)
 
 
 def given(settings: LedgerSettings) -> Keys | None:
