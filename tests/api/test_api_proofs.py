@@ -6,8 +6,9 @@ import pytest
 from tests.testbed.faces import Face
 
 from watchkeeper.core.principals import Role
+from watchkeeper.ledger.addcheckpoint import AddCheckpoint
 from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.proof import GrowthProof, TlogProof
+from watchkeeper.ledger.proof import TlogProof, prove_growth
 
 
 async def test_an_entry_is_proven_by_index_and_by_id(face: Face) -> None:
@@ -38,10 +39,10 @@ async def test_growth_is_proven_between_checkpoints(face: Face) -> None:
         ]
         between = await viewer.get("/v1/ledger/growth", params={"old": 1, "new": middle.size - 1})
     for text in proofs[:2]:
-        proof = GrowthProof.from_text(text)
-        proof.prove(old, open_checkpoint(proof.note.to_text(), [face.log.key.verifier]))
-    assert GrowthProof.from_text(proofs[1]).note.text == middle.to_text()
-    assert GrowthProof.from_text(proofs[2]).hashes == ()
+        proof = AddCheckpoint.from_bytes(text.encode())
+        prove_growth(proof, old, open_checkpoint(proof.note.to_text(), [face.log.key.verifier]))
+    assert AddCheckpoint.from_bytes(proofs[1].encode()).note.text == middle.to_text()
+    assert AddCheckpoint.from_bytes(proofs[2].encode()).proof == ()
     assert (between.status_code, between.json()["code"]) == (404, "not_found")
 
 

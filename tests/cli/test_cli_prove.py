@@ -12,10 +12,12 @@ from tests.testbed.faces import Served
 
 from watchkeeper.cli import unpack
 from watchkeeper.core.errors import UnavailableError
+from watchkeeper.ledger.cosignature import CosigningKey
 from watchkeeper.ledger.keys import SigningKey
 
 from .conftest import Cli
 
+WITNESS = CosigningKey.generate("witness.example/1").public.vkey
 OTHER = SigningKey.generate("watchkeeper.example.com/other").verifier.vkey
 
 
@@ -38,6 +40,13 @@ def test_a_proof_is_made_and_checked_without_a_daemon(
     entry.write_bytes(entry.read_bytes().replace(b"1.0", b"1.1"))
     assert cli(*check, "--vkey", vkey).code == 10
     assert cli(*check, "--vkey", OTHER).code == 10
+    entry.write_bytes(entry.read_bytes().replace(b"1.1", b"1.0"))
+    policy = tmp_path / "policy"
+    policy.write_text("quorum none\n")
+    assert cli(*check, "--vkey", vkey, "--policy", str(policy)).code == 0
+    policy.write_text(f"witness w {WITNESS}\nquorum w\n")
+    asked = cli(*check, "--vkey", vkey, "--policy", str(policy))
+    assert (asked.code, "the quorum w is not met" in asked.err) == (10, True)
     assert cli(*check).code == 2
 
 

@@ -13,11 +13,12 @@ from pymerkle.proof import MerkleProof
 from tests.testbed.ledgers import ORIGIN
 
 from watchkeeper.core.errors import VerificationError
+from watchkeeper.ledger.addcheckpoint import MAX_PROOF, AddCheckpoint
 from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.merkle import Tree, build_proof, consistency_spans, inclusion_spans, leaf_hash, perfect_root
 from watchkeeper.ledger.note import Note, SignatureLine
-from watchkeeper.ledger.proof import MAX_HASHES, GrowthProof, TlogProof
+from watchkeeper.ledger.proof import TlogProof, prove_growth
 
 KEY = SigningKey.generate(ORIGIN)
 BODIES = [b"entry %d" % n for n in range(100)]
@@ -79,7 +80,7 @@ def test_what_is_not_exactly_a_proof_is_refused(edit: tuple[str, str]) -> None:
         TlogProof.from_text(SIGNED.replace(*edit))
 
 
-hashes = st.lists(st.binary(min_size=32, max_size=32), max_size=MAX_HASHES).map(tuple)
+hashes = st.lists(st.binary(min_size=32, max_size=32), max_size=MAX_PROOF).map(tuple)
 notes = st.builds(
     lambda size, root, signature: Note(
         Checkpoint(ORIGIN, size, root).to_text(), (SignatureLine(ORIGIN, signature[:4], signature[4:]),)
@@ -89,13 +90,11 @@ notes = st.builds(
     st.binary(min_size=5, max_size=80),
 )
 proofs = st.builds(TlogProof, st.integers(0, 2**63 - 1), hashes, notes, st.binary(max_size=100))
-growths = st.builds(GrowthProof, st.integers(0, 2**63 - 1), hashes, notes)
 
 
-@given(proofs, growths)
-def test_what_was_written_is_read_again(proof: TlogProof, growth: GrowthProof) -> None:
+@given(proofs)
+def test_what_was_written_is_read_again(proof: TlogProof) -> None:
     assert TlogProof.from_text(proof.to_text()) == proof
-    assert GrowthProof.from_text(growth.to_text()) == growth
 
 
 @given(proofs, st.integers(0, 2000), st.text(max_size=3))
@@ -111,15 +110,13 @@ def test_whatever_is_read_at_all_is_written_back_unchanged(proof: TlogProof, at:
 
 def too_many() -> str:
     line = base64.b64encode(bytes(32)).decode() + "\n"
-    return SIGNED.replace("\n\n", "\n" + line * MAX_HASHES + "\n", 1)
+    return SIGNED.replace("\n\n", "\n" + line * MAX_PROOF + "\n", 1)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "c2sp.org/tlog-proof@v1", "x" * 2_000_000, "old 1\n\nx", too_many()])
 def test_other_files_are_refused(text: str) -> None:
     with pytest.raises(VerificationError, match="not a tlog-proof"):
         TlogProof.from_text(text)
-    with pytest.raises(VerificationError, match="not a proof of growth"):
-        GrowthProof.from_text(text)
 
 
 def signed(size: int) -> Note:
@@ -166,24 +163,24 @@ def test_an_entry_is_proven_to_us_and_to_pymerkle(size: int, data: st.DataObject
 @given(SIZES, SIZES, st.integers(0, 62))
 def test_growth_is_proven_to_us_and_to_pymerkle(one: int, two: int, flipped: int) -> None:
     old, new = sorted((one, two))
-    made = GrowthProof(old, build_proof(consistency_spans(old, new), of), signed(new))
-    proof = GrowthProof.from_text(made.to_text())
+    made = AddCheckpoint(old, build_proof(consistency_spans(old, new), of), signed(new))
+    proof = AddCheckpoint.from_bytes(made.to_bytes())
     remembered, checkpoint = opened(signed(old)), opened(proof.note)
-    proof.prove(remembered, checkpoint)
+    prove_growth(proof, remembered, checkpoint)
     shown: MerkleProof = theirs(new).prove_consistency(old, new)
     pymerkle.verify_consistency(remembered.root, checkpoint.root, shown)
     wrong = [Checkpoint(ORIGIN, old, bytes(32)), Checkpoint(ORIGIN, old + 1, remembered.root)]
     wrong.append(Checkpoint("other.example/log", old, remembered.root))
     for each in wrong:
         with pytest.raises(VerificationError, match="only grew"):
-            proof.prove(each, checkpoint)
-    if proof.hashes:
-        at = flipped % len(proof.hashes)
-        broken = (*proof.hashes[:at], bytes(32), *proof.hashes[at + 1 :])
+            prove_growth(proof, each, checkpoint)
+    if proof.proof:
+        at = flipped % len(proof.proof)
+        broken = (*proof.proof[:at], bytes(32), *proof.proof[at + 1 :])
         with pytest.raises(VerificationError, match="only grew"):
-            GrowthProof(old, broken, proof.note).prove(remembered, checkpoint)
+            prove_growth(AddCheckpoint(old, broken, proof.note), remembered, checkpoint)
 
 
 def test_every_log_grew_from_nothing() -> None:
-    proof = GrowthProof(0, (), signed(5))
-    proof.prove(Checkpoint(ORIGIN, 0, Tree().root()), opened(proof.note))
+    proof = AddCheckpoint(0, (), signed(5))
+    prove_growth(proof, Checkpoint(ORIGIN, 0, Tree().root()), opened(proof.note))

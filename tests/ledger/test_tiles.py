@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 from tests.testbed.ledgers import Log
+from tests.testbed.stores import unguarded
 
 from watchkeeper.core.errors import LedgerError, NotFoundError
 from watchkeeper.ledger.merkle import TILE, Tree, leaf_hash
@@ -161,6 +162,7 @@ async def test_pruned_entries_are_not_found_and_their_hashes_are(store: Store) -
     log = Log(store)
     await log.grow(600)
     async with store.write() as tx:
+        await unguarded(tx)
         await tx.execute(insert(ledger_pruned).values(end=256, last_staged_id=256, at=log.clock.now()))
         await tx.execute(delete(ledger_staged).where(ledger_staged.c.seq <= 256))
     async with store.read() as tx:
@@ -174,6 +176,7 @@ async def test_a_missing_entry_that_was_not_pruned_is_no_pruned_one(store: Store
     log = Log(store)
     await log.grow(10)
     async with store.write() as tx:
+        await unguarded(tx)
         await tx.execute(delete(ledger_staged).where(ledger_staged.c.seq == 3))
     async with store.read() as tx:
         with pytest.raises(LedgerError, match="cannot be read"):

@@ -35,7 +35,6 @@ from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.leader import Leader
 from watchkeeper.daemon.polling import Sources
 from watchkeeper.daemon.settings import Settings
-from watchkeeper.daemon.signing import Keys
 from watchkeeper.daemon.signing import keys as signing_keys
 from watchkeeper.daemon.witnessclient import Book, WitnessClient
 from watchkeeper.daemon.witnesses import Alarm, Witnesses
@@ -44,6 +43,7 @@ from watchkeeper.ledger.archive.config import S3Archive
 from watchkeeper.ledger.archive.places import storage_of
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.note import VerifierKey
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.sequencer import Sequencer
@@ -170,17 +170,17 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         sources=Sources(intake, book, signals, *pollers),
         claims=ground.claims,
         crew=crew,
-        upkeep=_upkeep(ground, crew, keys.current),
+        upkeep=_upkeep(ground, crew, keys.known),
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
-        witnesses=_witnesses(ground, keys, crew.outbox),
+        witnesses=_witnesses(ground, keys.known, crew.outbox),
     )
 
 
-def _witnesses(ground: _Ground, keys: Keys, outbox: Outbox) -> Witnesses:
+def _witnesses(ground: _Ground, known: tuple[VerifierKey, ...], outbox: Outbox) -> Witnesses:
     settings = ground.settings.ledger
     alarm = Alarm(ground.store, outbox, ground.clock, ground.settings.environment)
-    book = Book(ground.store, LogReader(ground.store), keys.verifiers, alarm)
+    book = Book(ground.store, LogReader(ground.store), known, alarm)
     clients = [WitnessClient(each, book, ground.http, ground.clock) for each in settings.witnesses]
     return Witnesses(clients, book, settings.policy())
 
@@ -232,7 +232,7 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     )
 
 
-def _upkeep(ground: _Ground, crew: Crew, signer: SigningKey) -> Upkeep:
+def _upkeep(ground: _Ground, crew: Crew, known: tuple[VerifierKey, ...]) -> Upkeep:
     chosen = ground.settings.ledger
     storage = None if chosen.archive is None else storage_of(chosen.archive)
     return Upkeep.over(
@@ -241,7 +241,7 @@ def _upkeep(ground: _Ground, crew: Crew, signer: SigningKey) -> Upkeep:
         ground.clock,
         chosen.retention,
         storage,
-        [signer.verifier],
+        known,
         HeldIncidents(ground.claims, crew.remedies),
         holder=ground.holder,
     )

@@ -27,8 +27,8 @@ class Keys:
     previous: SigningKey | None = None
 
     @property
-    def verifiers(self) -> tuple[VerifierKey, ...]:
-        """Keys that the newest checkpoint may be signed with."""
+    def known(self) -> tuple[VerifierKey, ...]:
+        """The keys that checkpoints of this log may have, as far as we were given them."""
         return tuple(key.verifier for key in (self.current, self.previous) if key is not None)
 
 

@@ -7,6 +7,8 @@ with both keys in one transaction, so that a crash leaves all of it or nothing. 
 
 from __future__ import annotations
 
+import sys
+
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,7 +35,8 @@ class Signers:
     ) -> None:
         self._current = check_origin(current, origin)
         self._previous = None if previous is None else check_origin(previous, origin)
-        self._ledger = Ledger(store, clock, source=f"/{origin}", writer=WRITER)
+        # what waits must not keep the log from the key that signs it
+        self._ledger = Ledger(store, clock, source=f"/{origin}", writer=WRITER, max_pending=sys.maxsize)
 
     def keys(self, due: bool) -> tuple[SigningKey, ...]:
         """Whose signatures the next checkpoint has."""

@@ -84,10 +84,14 @@ class KeyChain:
 
     def remembered(self, note: str) -> Checkpoint:
         """A checkpoint of any size that somebody kept, if the key signed it that was in force at its size."""
+        claimed = open_checkpoint(note, self._trusted if self._good < 0 else self._keys).size
+        return open_checkpoint(note, self.in_force(claimed))
+
+    def in_force(self, size: int) -> tuple[VerifierKey, ...]:
+        """The key that signs the log at this size; where no rotation tells, those that are trusted."""
         if self._good < 0:
-            return open_checkpoint(note, self._trusted)
-        claimed = open_checkpoint(note, self._keys).size
-        return open_checkpoint(note, (self._keys[sum(link.index < claimed for link in self._links)],))
+            return self._trusted
+        return (self._keys[sum(link.index < size for link in self._links)],)
 
 
 def _linked(rotations: Iterable[Rotation]) -> tuple[Rotation, ...]:

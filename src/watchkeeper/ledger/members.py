@@ -61,7 +61,7 @@ async def members(
 ) -> AsyncIterator[Member]:
     """Every file, the newest checkpoint first and the key last; `beside` are the files of other rooms, whole. Raises
     NotFoundError before anything is signed."""
-    newest = await log.checkpoint()
+    newest = await log.cosigned()
     if newest is None:
         raise NotFoundError(
             "there is nothing to export", cause="no entry is signed yet", next_step="watchkeeper ledger tail"

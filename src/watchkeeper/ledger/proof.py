@@ -1,8 +1,8 @@
 """Proofs as files that are checked without us, pure: C2SP tlog-proof for one entry, and that a log only grew.
 
-That a tree extends another is written as the body of C2SP tlog-witness' add-checkpoint call: the old size, the proof,
-an empty line, the newer checkpoint. Reading is strict: what is read at all is written back unchanged. A proof proves
-only against a checkpoint that the caller has opened with a key it trusts; whether an entry is true is not its business.
+That a tree extends another is the body of C2SP tlog-witness' add-checkpoint call (addcheckpoint.py). Reading is
+strict: what is read at all is written back unchanged. A proof proves only against a checkpoint that the caller has
+opened with a key it trusts; whether an entry is true is not its business.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchkeeper.core.errors import VerificationError
+from watchkeeper.ledger.addcheckpoint import MAX_PROOF, AddCheckpoint, parse_size
 from watchkeeper.ledger.checkpoint import Checkpoint
 from watchkeeper.ledger.merkle import HASH_BYTES, leaf_hash, verify_consistency, verify_inclusion
 from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, b64, b64_strict
 
 HEADER = "c2sp.org/tlog-proof@v1"
 SUFFIX = ".tlog-proof"
-MAX_HASHES = 63
-MAX_DIGITS = 19
 MAX_PROOF_BYTES = MAX_NOTE_BYTES + 100_000
 """A checkpoint with its cosignatures, and some opaque extra data, of which we write none."""
 
@@ -44,9 +43,9 @@ class TlogProof:
             if head.pop(0) != HEADER:
                 raise ValueError(f"the first line is not {HEADER}")
             extra = _extra(head)
-            return cls(_number(head, "index"), _hashes(head), note, extra)
+            return cls(_index(head), _hashes(head), note, extra)
         except ValueError as error:
-            raise _no_proof("tlog-proof", error) from error
+            raise _no_proof(error) from error
 
     def prove(self, entry: bytes, checkpoint: Checkpoint) -> None:
         """Raises VerificationError if it does not prove these bytes. `checkpoint` is that of its note, opened."""
@@ -58,35 +57,15 @@ class TlogProof:
             )
 
 
-@dataclass(frozen=True)
-class GrowthProof:
-    """That the tree which the note's checkpoint signs extends the tree of `old` entries."""
-
-    old: int
-    hashes: tuple[bytes, ...]
-    note: Note
-
-    def to_text(self) -> str:
-        return f"old {self.old}\n{_lines(self.hashes)}\n{self.note.to_text()}"
-
-    @classmethod
-    def from_text(cls, text: str) -> GrowthProof:
-        """Raises VerificationError for anything that is not exactly such a proof."""
-        try:
-            head, note = _parted(text)
-            return cls(_number(head, "old"), _hashes(head), note)
-        except ValueError as error:
-            raise _no_proof("proof of growth", error) from error
-
-    def prove(self, remembered: Checkpoint, checkpoint: Checkpoint) -> None:
-        """Raises VerificationError if the newer checkpoint, opened, does not extend the remembered one."""
-        fits = remembered.size == self.old and remembered.origin == checkpoint.origin
-        if not fits or not verify_consistency(self.old, checkpoint.size, remembered.root, checkpoint.root, self.hashes):
-            raise VerificationError(
-                f"the proof does not show that {checkpoint.origin} only grew since {remembered.size} entries",
-                cause=f"it is a proof from {self.old} entries on, or the log was rewritten since",
-                next_step="watchkeeper ledger verify --anchor FILE, with the checkpoint that you remember",
-            )
+def prove_growth(proof: AddCheckpoint, remembered: Checkpoint, checkpoint: Checkpoint) -> None:
+    """Raises VerificationError if the proof's checkpoint, opened, does not extend the remembered one."""
+    fits = remembered.size == proof.old and remembered.origin == checkpoint.origin
+    if not fits or not verify_consistency(proof.old, checkpoint.size, remembered.root, checkpoint.root, proof.proof):
+        raise VerificationError(
+            f"the proof does not show that {checkpoint.origin} only grew since {remembered.size} entries",
+            cause=f"it is a proof from {proof.old} entries on, or the log was rewritten since",
+            next_step="watchkeeper ledger verify --anchor FILE, with the checkpoint that you remember",
+        )
 
 
 def _parted(text: str) -> tuple[list[str], Note]:
@@ -112,19 +91,17 @@ def _extra(head: list[str]) -> bytes:
     return data
 
 
-def _number(head: list[str], word: str) -> int:
-    """Takes the line `WORD NUMBER`, in its one decimal spelling."""
-    said, _, digits = (head.pop(0) if head else "").partition(" ")
-    if said != word or not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_DIGITS:
-        raise ValueError(f"a line reads: {word} NUMBER")
-    if digits != str(int(digits)):
-        raise ValueError("a number has no leading zeros")
-    return int(digits)
+def _index(head: list[str]) -> int:
+    """Takes the line `index NUMBER`."""
+    word, _, number = (head.pop(0) if head else "").partition(" ")
+    if word != "index":
+        raise ValueError("a line reads: index NUMBER")
+    return parse_size(number)
 
 
 def _hashes(head: Sequence[str]) -> tuple[bytes, ...]:
-    if len(head) > MAX_HASHES:
-        raise ValueError(f"more than {MAX_HASHES} hashes")
+    if len(head) > MAX_PROOF:
+        raise ValueError(f"more than {MAX_PROOF} hashes")
     hashes = tuple(map(b64_strict, head))
     if any(len(each) != HASH_BYTES for each in hashes):
         raise ValueError("a hash has 32 bytes")
@@ -135,9 +112,9 @@ def _lines(hashes: Sequence[bytes]) -> str:
     return "".join(f"{b64(each)}\n" for each in hashes)
 
 
-def _no_proof(what: str, error: ValueError) -> VerificationError:
+def _no_proof(error: ValueError) -> VerificationError:
     return VerificationError(
-        f"not a {what}: {error}",
+        f"not a tlog-proof: {error}",
         cause="it was cut, edited, or is another kind of file",
         next_step="make it again: watchkeeper ledger prove",
     )

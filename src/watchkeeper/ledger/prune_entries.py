@@ -29,6 +29,7 @@ from watchkeeper.ledger.note import VerifierKey
 from watchkeeper.ledger.progress import Progress
 from watchkeeper.ledger.prune import Held
 from watchkeeper.ledger.retention import RetentionSettings, length
+from watchkeeper.ledger.snapshot import rotations
 from watchkeeper.ledger.tables import ledger_entry, ledger_head, ledger_pruned, ledger_staged
 from watchkeeper.ledger.turns import Turn
 from watchkeeper.store.engine import Store
@@ -183,7 +184,8 @@ class EntryPruner:
 
     async def _read_back(self, storage: Storage, archived: Archived) -> None:
         """The whole segment, from the archive, against its tiles, its checkpoint, the ledger's entry and our leaves."""
-        check = ArchiveCheck(storage, self._keys)
+        async with self._store.read() as tx:
+            check = ArchiveCheck(storage, self._keys, await rotations(tx))
         manifest = await asyncio.to_thread(check.manifest, archived.first)
         if manifest is not None and manifest.digest == archived.digest:
             async with self._store.read() as tx:

@@ -13,9 +13,10 @@ from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.api.ledger.checkpoints import checkpoint as newest
 from watchkeeper.api.services import Services
 from watchkeeper.core.errors import NotFoundError
+from watchkeeper.ledger.addcheckpoint import AddCheckpoint
 from watchkeeper.ledger.checkpoint import Checkpoint
 from watchkeeper.ledger.note import Note
-from watchkeeper.ledger.proof import GrowthProof, TlogProof
+from watchkeeper.ledger.proof import TlogProof
 from watchkeeper.ledger.served import checkpoint_at, kept_rows
 
 router = APIRouter(tags=["ledger"])
@@ -46,7 +47,7 @@ async def growth(
             text = await checkpoint_at(tx, new)
     note = Note.from_text(text)
     shown = await wired.log.consistency(old, Checkpoint.from_text(note.text).size)
-    return GrowthProof(old, _raw(shown.hashes), note).to_text()
+    return AddCheckpoint(old, _raw(shown.hashes), note).to_bytes().decode()
 
 
 @router.get("/v1/ledger/entry", response_class=Response)

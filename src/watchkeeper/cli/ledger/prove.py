@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,9 @@ def prove(
     ] = None,
     check: Annotated[Path | None, typer.Option(help="Check this proof, without any daemon.")] = None,
     vkey: Annotated[str | None, typer.Option(help="With --check: the key you trust, as text or a file.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="With --check: a tlog-policy whose quorum must have cosigned the checkpoint.")
+    ] = None,
     anchor: Annotated[
         Path | None, typer.Option(help="With --check of a proof made by --from: the checkpoint you remember.")
     ] = None,
@@ -46,9 +50,9 @@ def prove(
     if check is not None:
         unasked = which is None and since is None and until is None and output is None
         _only(unasked, "--check reads a proof that was made before")
-        _told(_checked(check, vkey, entry, anchor), json)
+        _told(_checked(check, vkey, policy, entry, anchor), json)
         return
-    _only(vkey is None and anchor is None, "--vkey and --anchor are for --check")
+    _only(vkey is None and policy is None and anchor is None, "--vkey, --policy and --anchor are for --check")
     if which is not None:
         _only(since is None and until is None, "a proof is of one ENTRY, or --from a size")
         _given(client(context).text("/v1/ledger/proof", entry=which), output, json)
@@ -87,11 +91,15 @@ def _write(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _checked(proof: Path, vkey: str | None, entry: Path | None, anchor: Path | None) -> dict[str, str | int]:
+def _checked(
+    proof: Path, vkey: str | None, policy: Path | None, entry: Path | None, anchor: Path | None
+) -> dict[str, str | int]:
     from watchkeeper.core.entries import MAX_ENTRY_BYTES
+    from watchkeeper.ledger.addcheckpoint import AddCheckpoint
     from watchkeeper.ledger.checkpoint import open_checkpoint
     from watchkeeper.ledger.note import VerifierKey
-    from watchkeeper.ledger.proof import MAX_PROOF_BYTES, GrowthProof, TlogProof
+    from watchkeeper.ledger.proof import MAX_PROOF_BYTES, TlogProof, prove_growth
+    from watchkeeper.ledger.quorum import read_policy
 
     if vkey is None or (entry is None) == (anchor is None):
         raise InputError(
@@ -100,16 +108,17 @@ def _checked(proof: Path, vkey: str | None, entry: Path | None, anchor: Path | N
             next_step=HELP,
         )
     keys = [VerifierKey.from_vkey((vkey if "+" in vkey else text_of(Path(vkey))).strip())]
-    text = bytes_of(proof, MAX_PROOF_BYTES).decode(errors="replace")
+    opened = partial(open_checkpoint, keys=keys) if policy is None else partial(read_policy(policy).open, known=keys)
+    data = bytes_of(proof, MAX_PROOF_BYTES)
     if entry is not None:
-        shown = TlogProof.from_text(text)
-        checkpoint = open_checkpoint(shown.note.to_text(), keys)
+        shown = TlogProof.from_text(data.decode(errors="replace"))
+        checkpoint = opened(shown.note.to_text())
         shown.prove(bytes_of(entry, MAX_ENTRY_BYTES + 1).removesuffix(b"\n"), checkpoint)
         return {"index": shown.index, **_facts(checkpoint)}
     assert anchor is not None, "one of the two was given"
-    grown = GrowthProof.from_text(text)
-    checkpoint = open_checkpoint(grown.note.to_text(), keys)
-    grown.prove(open_checkpoint(text_of(anchor), keys), checkpoint)
+    grown = AddCheckpoint.from_bytes(data)
+    checkpoint = opened(grown.note.to_text())
+    prove_growth(grown, open_checkpoint(text_of(anchor), keys), checkpoint)
     return {"old": grown.old, **_facts(checkpoint)}
 
 

@@ -21,9 +21,11 @@ from watchkeeper.ledger.archive.files import JSON, File, SegmentFiles, tile_name
 from watchkeeper.ledger.archive.manifest import Manifest, manifest_name
 from watchkeeper.ledger.archive.storage import Storage
 from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
+from watchkeeper.ledger.keychain import KeyChain
 from watchkeeper.ledger.merkle import TILE, leaf_hash
 from watchkeeper.ledger.note import VerifierKey, open_note
 from watchkeeper.ledger.progress import Progress
+from watchkeeper.ledger.snapshot import rotations
 from watchkeeper.ledger.turns import Turn
 from watchkeeper.store.engine import Store
 
@@ -146,10 +148,11 @@ class _Segment:
         assert files is not None, "copy first"
         async with self._store.read() as tx:
             note = await rows.checkpoint(tx, self._size)
+            keys = KeyChain(self._keys, await rotations(tx)).in_force(self._size)
             edge = await rows.leaves(tx, files.frontier.tree.size, self._size)
         if note is None:
             raise _not_ours(f"checkpoint {self._size}", "the archive was begun by another log, or from a later backup")
-        checkpoint, signer = self._opened(note)
+        checkpoint, signer = _opened(note, keys)
         root = files.frontier.root(edge)
         if (checkpoint.size, checkpoint.root) != (self._size, root):
             raise _not_ours(f"checkpoint {self._size}", "rows of the ledger were changed in the database")
@@ -166,11 +169,6 @@ class _Segment:
             digest=manifest.digest,
             locked_until=min(self._locks, default=None),
         )
-
-    def _opened(self, note: str) -> tuple[Checkpoint, VerifierKey]:
-        checkpoint = open_checkpoint(note, self._keys)
-        _, signed = open_note(note, self._keys)
-        return checkpoint, signed[0]
 
     async def _bodies(self, number: int) -> list[bytes]:
         """The entries of a bundle, each held against its leaf hash. Pruned ones are taken from the archive itself."""
@@ -234,3 +232,9 @@ def _not_ours(where: str, cause: str) -> VerificationError:
         cause=cause,
         next_step="watchkeeper ledger verify",
     )
+
+
+def _opened(note: str, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, VerifierKey]:
+    checkpoint = open_checkpoint(note, keys)
+    _, signed = open_note(note, keys)
+    return checkpoint, signed[0]

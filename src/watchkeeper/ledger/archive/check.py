@@ -7,19 +7,20 @@ come further yet: the ledger's newest entry of an archive says where it ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from watchkeeper.core.digest import sha256
-from watchkeeper.core.errors import VerificationError
+from watchkeeper.core.errors import InputError, VerificationError
 from watchkeeper.core.model import Contract
 from watchkeeper.ledger.archive.files import File, Frontier, SegmentFiles, hashes_of, tile_name, unbundle
 from watchkeeper.ledger.archive.manifest import Manifest, manifest_name
 from watchkeeper.ledger.archive.storage import Storage
 from watchkeeper.ledger.checkpoint import open_checkpoint
+from watchkeeper.ledger.keychain import KeyChain, Rotation, rotation_in
 from watchkeeper.ledger.merkle import HASH_BYTES, TILE
-from watchkeeper.ledger.note import VerifierKey, b64, open_note
+from watchkeeper.ledger.note import Note, VerifierKey, b64
 
 MAX_PROBLEMS = 100
 
@@ -73,8 +74,13 @@ class Bundle(NamedTuple):
 
 
 class ArchiveCheck:
-    def __init__(self, storage: Storage, keys: Sequence[VerifierKey]) -> None:
+    """`rotations` are those that are known from elsewhere, where not the whole archive is walked."""
+
+    def __init__(self, storage: Storage, keys: Sequence[VerifierKey], rotations: Iterable[Rotation] = ()) -> None:
         self._storage, self._keys = storage, tuple(keys)
+        self._rotations = {each.index: each for each in rotations}
+        self._notes: list[tuple[str, str]] = []
+        """Checkpoints whose key is yet to be judged: a rotation further on may be what names it."""
         self._problems: list[ArchiveProblem] = []
         self._more = 0
         self.end = self.segments = self.compared = 0
@@ -90,6 +96,13 @@ class ArchiveCheck:
             self._more += 1
 
     def report(self) -> ArchiveCheckReport:
+        chain = KeyChain(self._keys, self._rotations.values())
+        for name, note in self._notes:
+            try:
+                chain.remembered(note)
+            except VerificationError:
+                self.problem(name, ArchiveCode.BAD_CHECKPOINT)
+        self._notes.clear()
         return ArchiveCheckReport(
             ok=not self._problems,
             place=self._storage.place,
@@ -161,6 +174,9 @@ class ArchiveCheck:
             bodies = unbundle(body or b"")
         except ValueError:
             bodies = []
+        for index, entry in enumerate(bodies, start=number * TILE):
+            if (rotation := rotation_in(index, entry)) is not None:
+                self._rotations[index] = rotation
         if len(bodies) == TILE:
             derived = files.bundle(bodies)[1:]
             leaves = hashes_of(derived[0].body)
@@ -185,18 +201,25 @@ class ArchiveCheck:
         name = f"checkpoints/{manifest.size}"
         note = (self._object(name, listed) or b"").decode(errors="replace")
         try:
-            checkpoint = open_checkpoint(note, self._keys)
-            _, signed = open_note(note, self._keys)
-        except VerificationError:
+            signer = self._signer(note, listed)
+            checkpoint = open_checkpoint(note, [signer])
+        except (VerificationError, InputError):
             self.problem(name, ArchiveCode.BAD_CHECKPOINT)
             return False
+        self._notes.append((name, note))
         said = checkpoint.size == manifest.size and b64(checkpoint.root) == manifest.root
         good = checkpoint.root == files.frontier.root(leaves)
         if not said or not good:
             self.problem(name, ArchiveCode.ROOT)
-        for file in files.edge(leaves, manifest.size, note, signed[0]):
+        for file in files.edge(leaves, manifest.size, note, signer):
             self._compare(file)
         return good
+
+    def _signer(self, note: str, listed: dict[str, str]) -> VerifierKey:
+        """The key that the archive has beside a checkpoint. Whether it may be believed is judged at the end."""
+        names = [f"vkeys/{line.key_id.hex()}" for line in Note.from_text(note).signatures]
+        beside = next((name for name in names if name in listed), names[0])
+        return VerifierKey.from_vkey((self._object(beside, listed) or b"").decode(errors="replace"))
 
     def _object(self, name: str, listed: dict[str, str]) -> bytes | None:
         """An object's bytes, held against the manifest."""
