@@ -30,6 +30,7 @@ ABOVE_CORE = (
     "watchkeeper.adapters.contract",
     "watchkeeper.agents.diagnoser.gateway",
     "watchkeeper.agents.outbox",
+    "watchkeeper.ledger.archive.manifest",
     "watchkeeper.policies.whatif.report",
     "watchkeeper.signals.state.snapshot",
 )

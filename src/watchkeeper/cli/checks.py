@@ -22,6 +22,8 @@ from watchkeeper.core.errors import ConfigError, StoreError, UnavailableError, W
 from watchkeeper.daemon import signing
 from watchkeeper.daemon.database import standing
 from watchkeeper.daemon.settings import ApiSettings, GatewaySettings, Settings
+from watchkeeper.ledger.archive.places import storage_of
+from watchkeeper.ledger.archive.storage import Storage
 from watchkeeper.policies import load as policy_files
 from watchkeeper.policies.compile import compile_policy
 from watchkeeper.runbooks.loader import load_catalog
@@ -69,6 +71,9 @@ def connecting(settings: Settings) -> Iterator[Check]:
     yield from _roles(settings)
     for gateway in settings.gateways:
         yield _checked(f"gateway {gateway.name}", partial(_gateway, gateway))
+    if settings.ledger.archive is not None:
+        storage = storage_of(settings.ledger.archive)
+        yield _checked("archive", lambda: _archive(storage))
     for source in settings.prometheus:
         yield _checked(f"prometheus {source.name}", partial(_prometheus, source))
 
@@ -263,6 +268,11 @@ def _gateway(gateway: GatewaySettings) -> str:
             next_step="curl it from this machine",
         )
     return "answers, and takes the admin key"
+
+
+def _archive(storage: Storage) -> str:
+    storage.prepare()
+    return f"{storage.place} is there"
 
 
 def _prometheus(source: PrometheusConfig) -> str:
