@@ -79,7 +79,7 @@ def had_a_say(gate: Gate, record: DecisionRecord) -> bool:
 def test_invariant_8_one_changed_gate_is_flagged_exactly_where_it_spoke(
     gate: Gate, exports: list[Path], tmp_path: Path
 ) -> None:
-    code = mutant(tmp_path, lambda text: f"{text}\n\nGATES = {{**GATES, Gate.{gate.name}: lambda case: iter(())}}\n")
+    code = mutant(tmp_path, lambda text: f"{text}\n\nGATES = {{**GATES, Gate.{gate.name}: lambda case: ()}}\n")
     for export in exports:
         found = replayed(code, export)
         expected = [entry for entry, record in decided(export) if had_a_say(gate, record)]

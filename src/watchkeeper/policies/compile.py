@@ -17,13 +17,13 @@ from watchkeeper.core.decisions import ActionRequest, DecisionInput
 from watchkeeper.core.digest import sha256
 from watchkeeper.core.errors import PolicyError
 from watchkeeper.policies.load import PolicySet
-from watchkeeper.policies.meets import Meet, Node, Whole, meet_of, whole_of
+from watchkeeper.policies.meets import Meet, Node, meet_of
 from watchkeeper.policies.model import ANY, Grant, LimitMatch, PolicyDocument
 from watchkeeper.policies.terms import Term, terms_of
 
 MAX_DOCUMENTS = 20_000
 MAX_MEETS = 4096
-"""Of how many sets of documents a policy keeps the meet; those of more are made again when they are asked for."""
+"""How many sets of documents a policy keeps, and their meets; those of more are made again when they are asked for."""
 _FORMAT = "watchkeeper.dev/policy/v1"
 
 
@@ -56,22 +56,16 @@ class Policy:
     _labelled: int
     """The bit set of nodes that ask for labels of the target."""
     _meets: dict[int, Meet] = field(default_factory=dict, compare=False, repr=False)
-    _wholes: dict[tuple[int, ...], Whole] = field(default_factory=dict, compare=False, repr=False)
+    _sets: dict[tuple[object, ...], int] = field(default_factory=dict, compare=False, repr=False)
 
     def matching(self, given: DecisionInput, request: ActionRequest) -> list[Node]:
         """The nodes that match, in order of name."""
         return [self.nodes[at] for at in _bits(self._found(given, request))]
 
-    def met(self, given: DecisionInput) -> tuple[list[Meet], Whole]:
-        """What the documents that match come to: for each request, and for the plan as a whole."""
-        sets = tuple([self._found(given, request) for request in given.requests])
-        meets = [self._meets.get(each) or self._keep(each) for each in sets]
-        whole = self._wholes.get(sets)
-        if whole is None:
-            if len(self._wholes) >= MAX_MEETS:
-                self._wholes.clear()
-            whole = self._wholes[sets] = whole_of(meets)
-        return meets, whole
+    def met(self, given: DecisionInput) -> list[Meet]:
+        """What the documents that match come to, for each request."""
+        found = [self._found(given, request) for request in given.requests]
+        return [self._meets.get(each) or self._keep(each) for each in found]
 
     def _keep(self, found: int) -> Meet:
         if len(self._meets) >= MAX_MEETS:
@@ -80,17 +74,30 @@ class Policy:
         return made
 
     def _found(self, given: DecisionInput, request: ActionRequest) -> int:
-        environments, services, agents, runbooks, intents, kinds = self._indexes
-        found = (
-            environments.admitting(given.scope.environment)
-            & services.admitting(given.scope.service)
-            & agents.admitting(given.agent)
-            & runbooks.admitting(given.runbook)
-            & intents.admitting(request.intent)
-            & kinds.admitting(request.target.kind)
+        """The bit set of the nodes that match, looked up once for the words that matching looks at."""
+        target = request.target
+        words = (
+            given.scope.environment,
+            given.scope.service,
+            given.agent,
+            given.runbook,
+            request.intent,
+            target.kind,
+            target.labels,
         )
+        found = self._sets.get(words)
+        if found is None:
+            if len(self._sets) >= MAX_MEETS:
+                self._sets.clear()
+            found = self._sets[words] = self._look_up(words[:6], target)
+        return found
+
+    def _look_up(self, words: tuple[str, ...], target: Target) -> int:
+        found = -1
+        for index, word in zip(self._indexes, words, strict=True):
+            found &= index.admitting(word)
         for at in _bits(found & self._labelled):
-            if not _labels_admit(self.nodes[at], request.target):
+            if not _labels_admit(self.nodes[at], target):
                 found ^= 1 << at
         return found
 

@@ -15,7 +15,7 @@ from watchkeeper.core.decisions import Decision, DecisionInput, Gate, GateResult
 from watchkeeper.core.digest import digest_of
 from watchkeeper.policies.compile import Policy
 from watchkeeper.policies.gates import CORE, Answer, Case, ask
-from watchkeeper.policies.meets import Whole
+from watchkeeper.policies.meets import Whole, whole_of
 
 WIDTH = {Verdict.DENY: 0, Verdict.SHADOW: 1, Verdict.REQUIRE_APPROVAL: 2, Verdict.ALLOW: 3}
 _BY_WIDTH = sorted(WIDTH, key=WIDTH.__getitem__)
@@ -34,7 +34,7 @@ class Weighed(NamedTuple):
 
 def weigh(policy: Policy, given: DecisionInput) -> Weighed:
     """The same policy and input give the same answers, whatever the order of the policy's documents."""
-    meets, whole = policy.met(given)
+    meets = policy.met(given)
     walks = [ask(Case(given, request, met)) for request, met in zip(given.requests, meets, strict=True)]
     match walks:
         case []:
@@ -43,7 +43,8 @@ def weigh(policy: Policy, given: DecisionInput) -> Weighed:
             walk = only
         case _:
             walk = sorted(chain.from_iterable(walks), key=lambda answer: _ORDER[answer.gate])
-    return Weighed(_BY_WIDTH[min([WIDTH[answer.at_most] for answer in walk])], walk, whole)
+    width = min([WIDTH[answer.at_most] for answer in walk if not answer.passed], default=WIDTH[Verdict.ALLOW])
+    return Weighed(_BY_WIDTH[width], walk, whole_of(meets))
 
 
 def decide(policy: Policy, given: DecisionInput) -> Decision:

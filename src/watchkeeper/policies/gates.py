@@ -7,13 +7,13 @@ exceeded or not reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from watchkeeper.core.actions import ActionKind
 from watchkeeper.core.decisions import ActionRequest, Autonomy, DecisionInput, Gate, Reason, Verdict
-from watchkeeper.policies.meets import Meet, Node
+from watchkeeper.policies.meets import Meet
 from watchkeeper.policies.model import FailurePolicy
 from watchkeeper.policies.terms import Bound, Key, Term
 
@@ -37,8 +37,13 @@ class Answer(NamedTuple):
     at_most: Verdict
 
 
+Answers = tuple[Answer, ...]
+NOTHING: Answers = ()
+"""Nothing against the request."""
+
+
 @lru_cache(maxsize=65_536)
-def _nothing_against(gate: Gate, node: str, step: int) -> Answer:
+def passing(gate: Gate, node: str, step: int) -> Answer:
     """The commonest answer by far, and always the same one."""
     return Answer(gate, node, True, Reason.PASSED, step, None, None, Verdict.ALLOW)
 
@@ -50,20 +55,10 @@ class Case(NamedTuple):
     request: ActionRequest
     met: Meet
 
-    @property
-    def grants(self) -> tuple[Node, ...]:
-        return self.met.grants
-
-    @property
-    def autonomy(self) -> Autonomy:
-        return self.met.autonomy
-
     def bounds(self, term: Term) -> tuple[tuple[Key, Bound], ...]:
         return self.met.bounds.get(term, ())
 
-    def passed(self, gate: Gate, node: str = CORE, observed: float | str | None = None) -> Answer:
-        if observed is None:
-            return _nothing_against(gate, node, self.request.step)
+    def passed(self, gate: Gate, node: str, observed: float | str | None = None) -> Answer:
         return Answer(gate, node, True, Reason.PASSED, self.request.step, observed, None, Verdict.ALLOW)
 
     def failed(
@@ -77,72 +72,85 @@ class Case(NamedTuple):
     ) -> Answer:
         return Answer(gate, node, False, reason, self.request.step, observed, limit, at_most)
 
-    def unless(self, bad: bool, gate: Gate, reason: Reason, at_most: Verdict = Verdict.REQUIRE_APPROVAL) -> Answer:
+    def unless(self, bad: bool, gate: Gate, reason: Reason, at_most: Verdict = Verdict.REQUIRE_APPROVAL) -> Answers:
         """A built-in gate: no document can change what it asks."""
-        return self.failed(gate, reason, at_most) if bad else self.passed(gate)
+        return (self.failed(gate, reason, at_most),) if bad else NOTHING
 
-    def within(self, gate: Gate, term: Term, reason: Reason, observed: float | None) -> Iterator[Answer]:
+    def within(self, gate: Gate, term: Term, reason: Reason, observed: float | None) -> Answers:
         """A cap or, where tightness is negated, a floor. `observed` None: not known, so not within."""
-        for key, bound in self.bounds(term):
+        bounds = self.met.bounds.get(term)
+        if bounds is None:
+            return NOTHING
+        answers = []
+        for key, bound in bounds:
             sign = -1.0 if bound.tightness < 0 else 1.0
             limit = abs(bound.tightness)
             good = observed is not None and sign * observed <= sign * limit
-            yield Answer(
-                gate,
-                bound.node,
-                good,
-                Reason.PASSED if good else reason,
-                self.request.step,
-                observed,
-                limit,
-                Verdict.ALLOW if good else _ON_FAILURE[key.on_failure],
+            answers.append(
+                Answer(
+                    gate,
+                    bound.node,
+                    good,
+                    Reason.PASSED if good else reason,
+                    self.request.step,
+                    observed,
+                    limit,
+                    Verdict.ALLOW if good else _ON_FAILURE[key.on_failure],
+                )
             )
+        return tuple(answers)
 
 
-def _protected(case: Case) -> Iterator[Answer]:
-    yield case.unless(case.request.protected, Gate.PROTECTED, Reason.PROTECTED_TARGET, Verdict.DENY)
+def _protected(case: Case) -> Answers:
+    return case.unless(case.request.protected, Gate.PROTECTED, Reason.PROTECTED_TARGET, Verdict.DENY)
 
 
-def _grant(case: Case) -> Iterator[Answer]:
-    if not case.grants:
-        yield case.failed(Gate.GRANT, Reason.NO_GRANT, Verdict.DENY)
-    yield from _named(case, Gate.GRANT, case.grants)
+def _grant(case: Case) -> Answers:
+    if not case.met.grants:
+        return (case.failed(Gate.GRANT, Reason.NO_GRANT, Verdict.DENY),)
+    return _named(Gate.GRANT, case.met.grants, case.request.step)
 
 
-def _limit(case: Case) -> Iterator[Answer]:
-    yield from _named(case, Gate.LIMIT, case.met.limits)
+def _limit(case: Case) -> Answers:
+    return _named(Gate.LIMIT, case.met.limits, case.request.step)
 
 
-def _named(case: Case, gate: Gate, nodes: tuple[Node, ...]) -> Iterator[Answer]:
-    for node in nodes[:MAX_NAMED]:
-        yield case.passed(gate, node.name)
-    if len(nodes) > MAX_NAMED:
-        yield case.passed(gate, observed=float(len(nodes)))
+@lru_cache(maxsize=4096)
+def _named(gate: Gate, names: tuple[str, ...], step: int) -> Answers:
+    """The matching documents, by name."""
+    named = [passing(gate, name, step) for name in names[:MAX_NAMED]]
+    if len(names) > MAX_NAMED:
+        named.append(Answer(gate, CORE, True, Reason.PASSED, step, float(len(names)), None, Verdict.ALLOW))
+    return tuple(named)
 
 
-def _autonomy(case: Case) -> Iterator[Answer]:
-    bound = case.met.terms.get(Key(Term.AUTONOMY))
-    node = CORE if bound is None else bound.node
-    match case.autonomy:
+def _autonomy(case: Case) -> Answers:
+    bounds = case.bounds(Term.AUTONOMY)
+    return _as_far_as(case.met.autonomy, bounds[0][1].node if bounds else CORE, case.request.step)
+
+
+@lru_cache(maxsize=4096)
+def _as_far_as(autonomy: Autonomy, node: str, step: int) -> Answers:
+    name = autonomy.value
+    match autonomy:
         case Autonomy.NONE:
-            yield case.failed(Gate.AUTONOMY, Reason.FORBIDDEN, Verdict.DENY, node, limit=Autonomy.NONE.value)
+            reason, at_most = Reason.FORBIDDEN, Verdict.DENY
         case Autonomy.SHADOW:
-            yield case.failed(Gate.AUTONOMY, Reason.SHADOW_ONLY, Verdict.SHADOW, node, limit=Autonomy.SHADOW.value)
+            reason, at_most = Reason.SHADOW_ONLY, Verdict.SHADOW
         case Autonomy.PROPOSE:
-            yield case.failed(
-                Gate.AUTONOMY, Reason.PROPOSE_ONLY, Verdict.REQUIRE_APPROVAL, node, limit=Autonomy.PROPOSE.value
-            )
+            reason, at_most = Reason.PROPOSE_ONLY, Verdict.REQUIRE_APPROVAL
         case _:
-            yield case.passed(Gate.AUTONOMY, node, case.autonomy.value)
+            return (Answer(Gate.AUTONOMY, node, True, Reason.PASSED, step, name, None, Verdict.ALLOW),)
+    return (Answer(Gate.AUTONOMY, node, False, reason, step, None, name, at_most),)
 
 
-def _kind(case: Case) -> Iterator[Answer]:
+def _kind(case: Case) -> Answers:
     """Bounded autonomy ends where nothing leads back."""
-    bad = case.request.kind is ActionKind.IRREVERSIBLE and case.autonomy is not Autonomy.FULL
-    yield case.unless(bad, Gate.KIND, Reason.KIND_NOT_COVERED)
+    bad = case.request.kind is ActionKind.IRREVERSIBLE and case.met.autonomy is not Autonomy.FULL
+    return case.unless(bad, Gate.KIND, Reason.KIND_NOT_COVERED)
 
 
-def _undo(case: Case) -> Iterator[Answer]:
+def _undo(case: Case) -> Answers:
     """Invariant 5: a captured undo, or, for what restores itself, the postcondition that says it did."""
     match case.request.kind:
         case ActionKind.REVERSIBLE:
@@ -151,47 +159,53 @@ def _undo(case: Case) -> Iterator[Answer]:
             bad = not case.request.verification_declared
         case ActionKind.IRREVERSIBLE:
             bad = False
-    yield case.unless(bad, Gate.UNDO, Reason.NO_UNDO)
+    return case.unless(bad, Gate.UNDO, Reason.NO_UNDO)
 
 
-def _verification(case: Case) -> Iterator[Answer]:
-    yield case.unless(not case.request.verification_declared, Gate.VERIFICATION, Reason.NO_VERIFICATION)
+def _verification(case: Case) -> Answers:
+    return case.unless(not case.request.verification_declared, Gate.VERIFICATION, Reason.NO_VERIFICATION)
 
 
-def _edge(case: Case) -> Iterator[Answer]:
-    yield case.unless(not case.given.edge_proven, Gate.EDGE, Reason.EDGE_NOT_PROVEN)
+def _edge(case: Case) -> Answers:
+    return case.unless(not case.given.edge_proven, Gate.EDGE, Reason.EDGE_NOT_PROVEN)
 
 
-def _novelty(case: Case) -> Iterator[Answer]:
-    yield case.unless(case.given.novel, Gate.NOVELTY, Reason.NOVEL_CAUSE)
+def _novelty(case: Case) -> Answers:
+    return case.unless(case.given.novel, Gate.NOVELTY, Reason.NOVEL_CAUSE)
 
 
-def _confidence(case: Case) -> Iterator[Answer]:
-    yield from _floor(case, Gate.CONFIDENCE, Term.CONFIDENCE, Reason.CONFIDENCE_TOO_LOW, case.given.confidence)
+def _confidence(case: Case) -> Answers:
+    return _floor(case, Gate.CONFIDENCE, Term.CONFIDENCE, Reason.CONFIDENCE_TOO_LOW, case.given.confidence)
 
 
-def _owner(case: Case) -> Iterator[Answer]:
-    yield case.unless(case.request.foreign_owner, Gate.OWNER, Reason.FOREIGN_OWNER)
+def _owner(case: Case) -> Answers:
+    return case.unless(case.request.foreign_owner, Gate.OWNER, Reason.FOREIGN_OWNER)
 
 
-def _conflict(case: Case) -> Iterator[Answer]:
-    if case.given.conflicts:
-        first = min(case.given.conflicts)
-        yield case.failed(Gate.CONFLICT, Reason.CONFLICT_IN_FORCE, Verdict.DENY, observed=first)
+def _conflict(case: Case) -> Answers:
+    if not case.given.conflicts:
+        return NOTHING
+    first = min(case.given.conflicts)
+    return (case.failed(Gate.CONFLICT, Reason.CONFLICT_IN_FORCE, Verdict.DENY, observed=first),)
 
 
-def _blast_count(case: Case) -> Iterator[Answer]:
-    observed = float(_touched(case))
-    yield from case.within(Gate.BLAST_COUNT, Term.BLAST_COUNT, Reason.BLAST_COUNT_EXCEEDED, observed)
+def _blast_count(case: Case) -> Answers:
+    if not case.bounds(Term.BLAST_COUNT):
+        return NOTHING
+    return case.within(Gate.BLAST_COUNT, Term.BLAST_COUNT, Reason.BLAST_COUNT_EXCEEDED, float(_touched(case)))
 
 
-def _blast_share(case: Case) -> Iterator[Answer]:
+def _blast_share(case: Case) -> Answers:
+    if not case.bounds(Term.BLAST_SHARE):
+        return NOTHING
     share = _touched(case) / case.request.blast_population
-    yield from case.within(Gate.BLAST_SHARE, Term.BLAST_SHARE, Reason.BLAST_SHARE_EXCEEDED, share)
+    return case.within(Gate.BLAST_SHARE, Term.BLAST_SHARE, Reason.BLAST_SHARE_EXCEEDED, share)
 
 
 def _touched(case: Case) -> int:
     """Things of this kind that the whole plan touches, so that many small steps are not a way round the cap."""
+    if len(case.given.requests) == 1:
+        return case.request.blast_count
     target = case.request.target
     counts: dict[str, int] = {}
     for other in case.given.requests:
@@ -200,62 +214,75 @@ def _touched(case: Case) -> int:
     return sum(counts.values())
 
 
-def _rate(case: Case) -> Iterator[Answer]:
+def _rate(case: Case) -> Answers:
     """This plan's effects count too."""
+    bounds = case.bounds(Term.RATE)
+    if not bounds:
+        return NOTHING
     known = {str(rate.window_s): rate.count for rate in case.given.rates}
-    for key, bound in case.bounds(Term.RATE):
+    answers = []
+    for key, bound in bounds:
         before = known.get(key.detail)
         observed = None if before is None else float(before + len(case.given.requests))
         if observed is not None and observed <= bound.tightness:
-            yield case.passed(Gate.RATE, bound.node, observed)
+            answers.append(case.passed(Gate.RATE, bound.node, observed))
         else:
             at_most = _ON_FAILURE[key.on_failure]
-            yield case.failed(Gate.RATE, Reason.RATE_EXCEEDED, at_most, bound.node, observed, bound.tightness)
+            answers.append(case.failed(Gate.RATE, Reason.RATE_EXCEEDED, at_most, bound.node, observed, bound.tightness))
+    return tuple(answers)
 
 
-def _cooldown(case: Case) -> Iterator[Answer]:
+def _cooldown(case: Case) -> Answers:
     since = case.request.seconds_since_last
-    if since is not None:
-        yield from case.within(Gate.COOLDOWN, Term.COOLDOWN, Reason.COOLING_DOWN, since)
+    return NOTHING if since is None else case.within(Gate.COOLDOWN, Term.COOLDOWN, Reason.COOLING_DOWN, since)
 
 
-def _concurrency(case: Case) -> Iterator[Answer]:
+def _concurrency(case: Case) -> Answers:
     """This plan runs too."""
     on_target, fleet = case.request.running_on_target + 1.0, case.given.running_fleet + 1.0
-    yield from case.within(Gate.CONCURRENCY, Term.PER_TARGET, Reason.TOO_MANY_RUNNING, on_target)
-    yield from case.within(Gate.CONCURRENCY, Term.FLEET, Reason.TOO_MANY_RUNNING, fleet)
+    return case.within(Gate.CONCURRENCY, Term.PER_TARGET, Reason.TOO_MANY_RUNNING, on_target) + case.within(
+        Gate.CONCURRENCY, Term.FLEET, Reason.TOO_MANY_RUNNING, fleet
+    )
 
 
-def _trust(case: Case) -> Iterator[Answer]:
-    yield from _floor(case, Gate.TRUST, Term.TRUST, Reason.TRUST_TOO_LOW, case.given.trust_lower_bound)
+def _trust(case: Case) -> Answers:
+    return _floor(case, Gate.TRUST, Term.TRUST, Reason.TRUST_TOO_LOW, case.given.trust_lower_bound)
 
 
-def _floor(case: Case, gate: Gate, term: Term, reason: Reason, observed: float | None) -> Iterator[Answer]:
+def _floor(case: Case, gate: Gate, term: Term, reason: Reason, observed: float | None) -> Answers:
     """Who does not reach it may still ask a person. Not known is not reached."""
-    bound = case.met.terms.get(Key(term))
-    if bound is None:
-        return
+    bounds = case.bounds(term)
+    if not bounds:
+        return NOTHING
+    bound = bounds[0][1]
     if observed is not None and observed >= -bound.tightness:
-        yield case.passed(gate, bound.node, observed)
-    else:
-        yield case.failed(gate, reason, Verdict.REQUIRE_APPROVAL, bound.node, observed, -bound.tightness)
+        return (case.passed(gate, bound.node, observed),)
+    return (case.failed(gate, reason, Verdict.REQUIRE_APPROVAL, bound.node, observed, -bound.tightness),)
 
 
-def _evidence(case: Case) -> Iterator[Answer]:
-    for key, bound in case.bounds(Term.EVIDENCE):
-        if key.detail not in case.given.signs:
-            at_most = _ON_FAILURE[key.on_failure]
-            yield case.failed(Gate.EVIDENCE, Reason.EVIDENCE_MISSING, at_most, bound.node, limit=key.detail)
+def _evidence(case: Case) -> Answers:
+    return tuple(
+        [
+            case.failed(
+                Gate.EVIDENCE, Reason.EVIDENCE_MISSING, _ON_FAILURE[key.on_failure], bound.node, limit=key.detail
+            )
+            for key, bound in case.bounds(Term.EVIDENCE)
+            if key.detail not in case.given.signs
+        ]
+    )
 
 
-def _approval(case: Case) -> Iterator[Answer]:
-    for key, bound in case.bounds(Term.QUORUM):
-        yield case.failed(
-            Gate.APPROVAL, Reason.APPROVAL_REQUIRED, Verdict.REQUIRE_APPROVAL, bound.node, key.detail, -bound.tightness
-        )
+def _approval(case: Case) -> Answers:
+    ask = Verdict.REQUIRE_APPROVAL
+    return tuple(
+        [
+            case.failed(Gate.APPROVAL, Reason.APPROVAL_REQUIRED, ask, bound.node, key.detail, -bound.tightness)
+            for key, bound in case.bounds(Term.QUORUM)
+        ]
+    )
 
 
-GATES: Mapping[Gate, Callable[[Case], Iterator[Answer]]] = {
+GATES: Mapping[Gate, Callable[[Case], Answers]] = {
     Gate.PROTECTED: _protected,
     Gate.GRANT: _grant,
     Gate.LIMIT: _limit,
@@ -280,11 +307,21 @@ GATES: Mapping[Gate, Callable[[Case], Iterator[Answer]]] = {
 """In the order in which they are asked: that of `Gate`. One that has nothing to say against a request has passed."""
 
 
+@lru_cache(maxsize=4096)
+def _nothing_against(step: int) -> Answers:
+    """What each gate says that has nothing to say, in the order of the gates."""
+    return tuple([passing(gate, CORE, step) for gate in GATES])
+
+
 def ask(case: Case) -> list[Answer]:
     """Every gate in order; where no Grant matches, the gates after it have nothing to narrow."""
     walk: list[Answer] = []
-    for gate, question in GATES.items():
-        walk += list(question(case)) or [case.passed(gate)]
-        if gate is Gate.GRANT and not case.grants:
+    for (gate, question), silent in zip(GATES.items(), _nothing_against(case.request.step), strict=True):
+        answers = question(case)
+        if answers:
+            walk += answers
+        else:
+            walk.append(silent)
+        if gate is Gate.GRANT and not case.met.grants:
             break
     return walk

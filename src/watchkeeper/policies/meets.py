@@ -6,7 +6,7 @@ of the sets that it has met. It is no memory of decisions: each is weighed anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from watchkeeper.core.decisions import ApprovalTerms, Autonomy
@@ -28,18 +28,6 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Meet:
-    """The documents that match one request. Without a Grant there is nothing to narrow: the terms stay empty, and so
-    does the autonomy. `bounds` are the terms by what they bound, in order."""
-
-    grants: tuple[Node, ...]
-    limits: tuple[Node, ...]
-    terms: Terms
-    bounds: Mapping[Term, tuple[tuple[Key, Bound], ...]]
-    autonomy: Autonomy
-
-
-@dataclass(frozen=True)
 class Whole:
     """What holds for all requests of a plan together: the narrowest autonomy, every approval, the shortest time."""
 
@@ -48,30 +36,50 @@ class Whole:
     remedy_ttl_s: int | None
 
 
+@dataclass(frozen=True)
+class Meet:
+    """The documents that match one request, by name. Without a Grant there is nothing to narrow: the terms stay empty,
+    and so does the autonomy. `bounds` are the terms by what they bound, in order; `alone` is what holds for a plan of
+    requests that all have this meet."""
+
+    grants: tuple[str, ...]
+    limits: tuple[str, ...]
+    terms: Terms
+    bounds: Mapping[Term, tuple[tuple[Key, Bound], ...]]
+    autonomy: Autonomy
+    alone: Whole
+
+
 def meet_of(nodes: Iterable[Node]) -> Meet:
     """Of nodes in order of name."""
     every = tuple(nodes)
-    grants = tuple(node for node in every if node.grants)
+    grants = tuple(node.name for node in every if node.grants)
     terms = meet(node.terms for node in every) if grants else {}
     bounds: dict[Term, tuple[tuple[Key, Bound], ...]] = {}
     for key, bound in sorted(terms.items()):
         bounds[key.term] = (*bounds.get(key.term, ()), (key, bound))
     least = terms.get(Key(Term.AUTONOMY))
+    autonomy = Autonomy.NONE if least is None else _BY_RANK[int(least.tightness)]
     return Meet(
         grants=grants,
-        limits=tuple(node for node in every if not node.grants),
+        limits=tuple(node.name for node in every if not node.grants),
         terms=terms,
         bounds=bounds,
-        autonomy=Autonomy.NONE if least is None else _BY_RANK[int(least.tightness)],
+        autonomy=autonomy,
+        alone=_whole(autonomy, terms),
     )
 
 
-def whole_of(meets: Iterable[Meet]) -> Whole:
-    every = tuple(meets)
-    terms = meet(each.terms for each in every)
+def whole_of(meets: Sequence[Meet]) -> Whole:
+    """Of a plan whose requests have these meets."""
+    if not meets:
+        return _whole(Autonomy.NONE, {})
+    first = meets[0]
+    if all(each is first for each in meets):
+        return first.alone
+    return _whole(min((each.autonomy for each in meets), key=_BY_RANK.index), meet(each.terms for each in meets))
+
+
+def _whole(autonomy: Autonomy, terms: Terms) -> Whole:
     ttl = terms.get(Key(Term.TTL))
-    return Whole(
-        autonomy=min((each.autonomy for each in every), key=_BY_RANK.index, default=Autonomy.NONE),
-        approvals=approvals_of(terms),
-        remedy_ttl_s=None if ttl is None else int(ttl.tightness),
-    )
+    return Whole(autonomy, approvals_of(terms), None if ttl is None else int(ttl.tightness))
