@@ -1,7 +1,6 @@
 """`python -m bench.ledger`: appending beside a plain INSERT, the wait for a checkpoint, verify and fsck, and growth.
 
-PostgreSQL is one of its own, started and thrown away; without its programs those figures are absent. A figure's size is
-an option: what was not measured is not told.
+PostgreSQL is one of its own, started and thrown away. A figure's size is an option: what was not measured is not told.
 """
 
 from __future__ import annotations
@@ -37,28 +36,25 @@ class Options:
     only: tuple[str, ...]
 
 
-def append(options: Options, server: PostgresServer | None) -> list[Figure]:
+def append(options: Options, server: PostgresServer) -> list[Figure]:
     figures = append_ratio_sqlite(options.runs, options.entries)
-    if server is not None:
-        with _database(server) as url:
-            figures += append_ratio_postgres(url, options.runs, max(100, options.entries // 4))
+    with _database(server) as url:
+        figures += append_ratio_postgres(url, options.runs, max(100, options.entries // 4))
     return figures
 
 
-def latency(options: Options, server: PostgresServer | None) -> list[Figure]:
-    if server is None:
-        return []
+def latency(options: Options, server: PostgresServer) -> list[Figure]:
     with _database(server) as url:
         return checkpoint_p99(url, options.seconds)
 
 
-def check(options: Options, server: PostgresServer | None) -> list[Figure]:
+def check(options: Options, server: PostgresServer) -> list[Figure]:
     with _log() as made:
         asyncio.run(made.grow(options.log))
         return [figure for name in ("verify", "fsck") for figure in check_figure(name, made, min(3, options.runs))]
 
 
-def growth(options: Options, server: PostgresServer | None) -> list[Figure]:
+def growth(options: Options, server: PostgresServer) -> list[Figure]:
     """One log, made longer from size to size; at each, what appending to it and checking it takes."""
     figures: list[Figure] = []
     with _log() as made:
@@ -87,13 +83,15 @@ def _database(server: PostgresServer) -> Iterator[str]:
         server.drop_database(database)
 
 
-Part = Callable[[Options, PostgresServer | None], list[Figure]]
+Part = Callable[[Options, PostgresServer], list[Figure]]
 WORK: dict[str, Part] = {"append": append, "latency": latency, "check": check, "growth": growth}
 
 
-def measure(options: Options) -> list[Figure]:
+def measure(options: Options) -> Iterator[list[Figure]]:
+    """The figures of one part after the other: a long run that is cut has told what it knew."""
     with postgres_server() as server:
-        return [figure for part in options.only for figure in WORK[part](options, server)]
+        for part in options.only:
+            yield WORK[part](options, server)
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Options, bool]:
@@ -115,8 +113,14 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, bool]:
 
 def main() -> int:
     options, as_json = parse()
-    figures = measure(options)
-    write(figures, sys.stdout, as_json=as_json)
+    figures: list[Figure] = []
+    for found in measure(options):
+        figures += found
+        if as_json:
+            write(found, sys.stdout, as_json=True)
+            sys.stdout.flush()
+    if not as_json:
+        write(figures, sys.stdout, as_json=False)
     return 0 if figures else 1
 
 

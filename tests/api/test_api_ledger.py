@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.testbed.faces import Face
+from tests.testbed.ledgers import closing
+from tests.testbed.stores import unreachable
 
+from watchkeeper.api.ledger.checks import _told
+from watchkeeper.core.entries import EntryType
 from watchkeeper.core.principals import Role
 from watchkeeper.ledger.export import verify_export
 
@@ -92,3 +99,53 @@ async def test_the_story_has_every_entry_and_its_evidence(face: Face) -> None:
     assert [step["part"] for step in steps] == ["seen", "seen", "proposed", "decided", "consent"]
     texts = [shown["text"] for shown in steps[1]["evidence"]]
     assert '{"calls_per_min": 412}' in texts
+
+
+async def lines(face: Face, path: str, body: dict[str, str]) -> list[dict[str, Any]]:
+    async with face.client(Role.VIEWER) as viewer:
+        said = await viewer.post(path, json=body, headers={"Accept": "application/x-ndjson"})
+    assert said.headers["content-type"].startswith("application/x-ndjson")
+    return [json.loads(line) for line in said.text.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["verify", "fsck"])
+async def test_a_check_is_told_line_by_line_and_ends_with_its_report(face: Face, name: str) -> None:
+    await face.log.grow(3)
+    async with face.client(Role.VIEWER) as viewer:
+        plain = (await viewer.post(f"/v1/ledger/{name}", json={})).json()
+    *progress, last = await lines(face, f"/v1/ledger/{name}", {})
+    assert all(line.keys() == {"done", "of"} for line in progress)
+    assert last == {"report": plain}
+    assert (plain["ok"], plain["check"]) == (True, name)
+
+
+async def test_a_check_that_fails_midway_ends_with_its_problem(face: Face) -> None:
+    with unreachable(face.services.store):
+        told = [line async for line in _told(face.services.verify, None)]
+    assert json.loads(told[-1])["problem"]["code"] == "store_unavailable"
+
+
+async def test_entries_are_found_by_kind_and_time(face: Face) -> None:
+    await face.log.append(closing())
+    await face.log.grow(2)
+    kind = EntryType.INCIDENT_CLOSED.value
+    async with face.client(Role.VIEWER) as viewer:
+        closed = (await viewer.get("/v1/ledger/entries", params={"type": [kind]})).json()
+        none = (await viewer.get("/v1/ledger/entries", params={"until": "2020-01-01T00:00:00Z"})).json()
+        unknown = await viewer.get("/v1/ledger/entries", params={"type": "x"})
+    assert {entry["envelope"]["type"] for entry in closed} == {kind}
+    assert none == []
+    assert unknown.status_code == 422
+
+
+async def test_stats_say_what_the_log_holds(face: Face) -> None:
+    await face.waiting()
+    await face.log.append(closing())
+    async with face.client(Role.VIEWER) as viewer:
+        found = (await viewer.get("/v1/ledger/stats")).json()
+    size = await face.log.reader.size()
+    assert (found["size"], found["sampled"], found["pending"]) == (size, size, 1)
+    assert sum(kind["of_all"] for kind in found["kinds"]) == size
+    assert found["growth"][-1]["entries"] == size
+    assert found["evidence"]
+    assert found["database_bytes"] > 0
