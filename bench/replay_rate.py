@@ -18,7 +18,7 @@ from tests.testbed.decided import varied_export
 from bench.report import Figure, write
 from watchkeeper.cli.ledger.fresh import recheck
 from watchkeeper.ledger.jsonlines import size_of
-from watchkeeper.policies.recheck import ENTRIES
+from watchkeeper.ledger.layout import ENTRIES
 
 DECISIONS = 40_000
 COPIES = 5

@@ -81,7 +81,7 @@ class Bodies:
             self._erased.update(each.keys)
             if not each.keys:
                 known = self._pruned.get(each.kind, Gone(each.kind, 0, ""))
-                self._pruned[each.kind] = Gone(each.kind, known.count + each.count, max(known.before, each.before))
+                self._pruned[each.kind] = Gone(each.kind, known.number + each.number, max(known.before, each.before))
 
     def missing(self) -> list[str]:
         """Of each kind the newest body that is not there and of which no entry says so."""
@@ -89,7 +89,7 @@ class Bodies:
         for kind, missing in sorted(self._missing.items()):
             pruned = self._pruned.get(kind, Gone(kind, 0, ""))
             left = missing.besides(self._erased)
-            if left and (len(left) > pruned.count or missing.newest(left) >= pruned.before):
+            if left and (len(left) > pruned.number or missing.newest(left) >= pruned.before):
                 found.append(_place(missing.newest_key(left)))
         return found
 

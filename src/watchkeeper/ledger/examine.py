@@ -55,7 +55,7 @@ class Gone(NamedTuple):
     """Bodies that an entry says were destroyed: of a kind, this many, older than `before`; or by name."""
 
     kind: str
-    count: int
+    number: int
     before: str
     keys: tuple[int, ...] = ()
 
