@@ -110,7 +110,7 @@ async def test_a_start_that_was_edited_is_found(store: Store, tmp_path: Path) ->
     lines = start.read_text().splitlines()
     start.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     report = verify_export(tmp_path / "out", log.key.verifier.vkey)
-    assert {("start", "tile_differs"), ("checkpoint 600", "checkpoint_root")} <= {
+    assert {("start", "tile_differs"), ("checkpoint 300", "checkpoint_root")} <= {
         (problem.where, problem.code.value) for problem in report.problems
     }
     start.write_text("\n".join(lines))
