@@ -49,7 +49,7 @@ def test_invariant_8_an_export_replays_by_itself(cli: Cli, tmp_path: Path) -> No
     export = golden_export(tmp_path / "export")
     said = cli("ledger", "replay", "--check", "--export", str(export))
     assert (said.code, said.err) == (0, "")
-    assert "84 entries: 81 of the decisions were made again, the same byte for byte" in said.out
+    assert "84 entries: 81 were made again and are the same, byte for byte" in said.out
 
 
 def test_a_decision_that_was_changed_is_told_with_its_place(cli: Cli, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ contracts of `ledger.replay` judge, field by field. It does not verify the expor
 
 from __future__ import annotations
 
-import gc
 import re
 import sys
 from collections.abc import Iterable
@@ -147,9 +146,6 @@ def check(entries: Iterable[bytes], kept: KeptPolicies, *, alone: bool = False) 
 
 
 def main(directory: Path, part: Part, *, alone: bool) -> int:
-    gc.set_threshold(
-        50_000, 20, 100
-    )  # what is made here is small and dies at once: looking for cycles is a third of it
     try:
         recheck, done = Recheck(read_policies(directory), alone=alone), 0
         for number, line in enumerate(lines(directory / ENTRIES, MAX_ENTRY_BYTES, part), start=1):
