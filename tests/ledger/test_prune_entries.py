@@ -20,6 +20,7 @@ from watchkeeper.ledger import prune_entries as module
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.archive.storage import Storage
 from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.export import export
 from watchkeeper.ledger.merkle import verify_inclusion
 from watchkeeper.ledger.note import b64_strict
 from watchkeeper.ledger.progress import Progress
@@ -78,7 +79,7 @@ def old(store: Store, tmp_path: Path) -> Old:
     return Old(store, tmp_path / "archive")
 
 
-async def test_what_is_old_and_archived_goes_and_the_rest_still_verifies(old: Old) -> None:
+async def test_invariant_8_a_pruned_range_still_verifies(old: Old) -> None:
     await old.log.grow(300, 300)
     anchor = await old.log.checkpoint()
     proof = await old.log.reader.inclusion(17)
@@ -206,6 +207,15 @@ async def test_the_story_says_what_is_pruned_and_where_it_is(old: Old) -> None:
     assert (opened.part, closed.part, closed.index) == (Part.SEEN, Part.CLOSED, 203)
     assert (archived.part, archived.data["place"]) == (Part.PRUNED, old.storage.place)
     assert (pruned.part, pruned.data["archive"]) == (Part.PRUNED, archived.data["digest"])
+
+
+async def test_there_is_no_whole_export_any_more(old: Old, tmp_path: Path) -> None:
+    await old.log.grow(600)
+    await archive(old.log, old.storage)
+    old.later(400)
+    await old.prune()
+    with pytest.raises(ConflictError, match="entries below 512 were pruned"):
+        await export(old.log.reader, tmp_path / "export", old.log.key.verifier.vkey)
 
 
 async def test_several_writers_and_one_that_never_wrote_again(old: Old) -> None:

@@ -1,7 +1,8 @@
 """An archive of a test's log, storages that break at a chosen call, and the process that is killed while it archives.
 
-`python -m tests.testbed.archives URL KEYFILE DIRECTORY DIE_AT` archives until it kills itself (SIGKILL) right before or
-after its DIE_AT-th turn to the storage.
+`python -m tests.testbed.archives WORK URL KEYFILE DIRECTORY DIE_AT` works until it kills itself (SIGKILL): `archive` at
+its DIE_AT-th turn to the storage, `prune` (evidence and entries) at its DIE_AT-th turn to the database. At its end it
+prints `done`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from tests.testbed.ledgers import ORIGIN, Log
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tests.testbed.ledgers import ORIGIN, Log, die_at
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.entries import Archived, EntryType
+from watchkeeper.ledger import prune, prune_entries
 from watchkeeper.ledger.archive.archivist import ArchiveReport, Archivist
 from watchkeeper.ledger.archive.check import ArchiveCheck, ArchiveCheckReport
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.archive.storage import Storage, Stored
 from watchkeeper.ledger.keys import load_key
+from watchkeeper.ledger.prune import EvidencePruner
+from watchkeeper.ledger.prune_entries import EntryPruner
+from watchkeeper.ledger.retention import RetentionSettings
 from watchkeeper.store.engine import Store
 
 SPAN = 512
@@ -89,6 +96,32 @@ def killing(at: int) -> Callable[[str, str], None]:
     return tap
 
 
+async def nobody(tx: AsyncConnection) -> frozenset[str]:
+    return frozenset()
+
+
+ONE_DAY = RetentionSettings(evidence="1d", entries="1d")
+
+
+def pruners(log: Log, storage: Storage) -> tuple[EvidencePruner, EntryPruner]:
+    """Of a log that began long ago: all but the last day goes."""
+    evidence = EvidencePruner(log.store, log.ledger, log.clock, ONE_DAY, nobody)
+    keys = [log.key.verifier]
+    entries = EntryPruner(log.store, log.ledger, log.clock, ONE_DAY, storage, keys, nobody, holder="one")
+    return evidence, entries
+
+
+async def prune_until_killed(url: str, key_file: Path, directory: Path, at: int) -> None:
+    prune.BATCH = prune_entries.BATCH = 100
+    log = Log(Store(url), SystemClock(), load_key(key_file, ORIGIN))
+    die_at(at)
+    evidence, entries = pruners(log, DirectoryStorage(directory))
+    await evidence.run_once()
+    async for _ in entries.run():
+        pass
+    print("done", flush=True)
+
+
 async def archive_until_killed(url: str, key_file: Path, directory: Path, die_at: int) -> None:
     log = Log(Store(url), SystemClock(), load_key(key_file, ORIGIN))
     await archivist(log, Tapped(DirectoryStorage(directory), killing(die_at))).run_once()
@@ -96,4 +129,5 @@ async def archive_until_killed(url: str, key_file: Path, directory: Path, die_at
 
 
 if __name__ == "__main__":
-    asyncio.run(archive_until_killed(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])))
+    work = {"archive": archive_until_killed, "prune": prune_until_killed}[sys.argv[1]]
+    asyncio.run(work(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5])))
