@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from watchkeeper.core.errors import ConfigError
+from watchkeeper.core.evidence import EvidenceKind
+from watchkeeper.daemon.compose import secrets_of
 from watchkeeper.daemon.settings import Settings, load
+from watchkeeper.ledger.archive.config import DirectoryArchive, LockMode, LockSettings, S3Archive
 
 SECRET = "sk-very-secret-1"
 GATEWAY = """gateways:
@@ -98,6 +101,21 @@ def test_a_missing_secret_file_is_an_error_with_its_line(tmp_path: Path) -> None
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read the settings"):
         load(tmp_path / "none.yaml", {})
+
+
+def test_an_archive_is_a_bucket_or_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(SECRET)
+    text = f"ledger:\n  archive: {{kind: s3, bucket: logs, access_key: a-key, secret_key_file: {tmp_path / 'key'}}}\n"
+    archive = loaded(tmp_path, text, WATCHKEEPER_LEDGER__ARCHIVE__LOCK__MODE="GOVERNANCE").ledger.archive
+    assert isinstance(archive, S3Archive)
+    assert archive.secret_key is not None
+    assert archive.secret_key.get_secret_value() == SECRET
+    assert archive.lock == LockSettings(mode=LockMode.GOVERNANCE)
+    assert SECRET in {each.get_secret_value() for each in secrets_of(loaded(tmp_path, text))}
+    directory = {"WATCHKEEPER_LEDGER__ARCHIVE__KIND": "directory", "WATCHKEEPER_LEDGER__ARCHIVE__PATH": "/mnt/archive"}
+    given = loaded(tmp_path, "ledger:\n  retention: {entries: 7y, kinds: {prompt: 7d}}\n", **directory).ledger
+    assert given.archive == DirectoryArchive(kind="directory", path=Path("/mnt/archive"))
+    assert given.retention.kinds == {EvidenceKind.PROMPT: "7d"}
 
 
 def test_secrets_are_in_no_form_of_the_settings(tmp_path: Path) -> None:
@@ -252,6 +270,16 @@ HASH = "0123456789abcdef" * 4
         (
             "notify:\n  - {name: pager, url: 'http://a'}\n  - {name: pager, url: 'http://b'}\n",
             "the name pager is given twice",
+        ),
+        ("ledger:\n  retention: {evidence: 90}\n", "ledger.retention.evidence: "),
+        ("ledger:\n  retention: {kinds: {prompts: 7d}}\n", "ledger.retention.kinds"),
+        ("ledger:\n  retention:\n    entries: 7y\n", "entries go only when they are archived"),
+        ("ledger:\n  archive: {kind: s3, bucket: B}\n", "wk.yaml:2: ledger.archive.bucket: "),
+        ("ledger:\n  archive: {kind: directory, path: here}\n", "ledger.archive.path: give an absolute path"),
+        ("ledger:\n  archive: {kind: tape}\n", "ledger.archive"),
+        (
+            f"ledger:\n  archive: {{kind: s3, bucket: logs, secret_key: {SECRET}}}\n",
+            "access_key and secret_key together",
         ),
     ],
 )

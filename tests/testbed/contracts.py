@@ -30,6 +30,7 @@ ABOVE_CORE = (
     "watchkeeper.adapters.contract",
     "watchkeeper.agents.diagnoser.gateway",
     "watchkeeper.agents.outbox",
+    "watchkeeper.ledger.archive.manifest",
     "watchkeeper.signals.state.snapshot",
 )
 """Modules outside the core that publish a contract."""

@@ -20,6 +20,8 @@ from watchkeeper.cli.offers import offers
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.errors import ConfigError, StoreError, UnavailableError, WatchkeeperError
 from watchkeeper.daemon.settings import ApiSettings, GatewaySettings, Settings
+from watchkeeper.ledger.archive.places import storage_of
+from watchkeeper.ledger.archive.storage import Storage
 from watchkeeper.ledger.keys import load_key
 from watchkeeper.policies import load as policy_files
 from watchkeeper.policies.compile import compile_policy
@@ -65,6 +67,9 @@ def connecting(settings: Settings) -> Iterator[Check]:
     yield _checked("database", lambda: asyncio.run(_database(settings)))
     for gateway in settings.gateways:
         yield _checked(f"gateway {gateway.name}", partial(_gateway, gateway))
+    if settings.ledger.archive is not None:
+        storage = storage_of(settings.ledger.archive)
+        yield _checked("archive", lambda: _archive(storage))
     for source in settings.prometheus:
         yield _checked(f"prometheus {source.name}", partial(_prometheus, source))
 
@@ -188,6 +193,11 @@ def _gateway(gateway: GatewaySettings) -> str:
             next_step="curl it from this machine",
         )
     return "answers, and takes the admin key"
+
+
+def _archive(storage: Storage) -> str:
+    storage.prepare()
+    return f"{storage.place} is there"
 
 
 def _prometheus(source: PrometheusConfig) -> str:
