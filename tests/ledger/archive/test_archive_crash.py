@@ -63,6 +63,7 @@ async def old_log(store: Store, key: SigningKey) -> Log:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(1))
 async def test_kill_9_while_archiving(store: Store, store_url: str, tmp_path: Path, seed: int) -> None:
     rng, place, key_file = random.Random(seed), tmp_path / "archive", tmp_path / "ledger.key"
@@ -101,6 +102,7 @@ async def recorded(log: Log) -> tuple[int, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(2))
 async def test_kill_9_while_pruning(store: Store, store_url: str, tmp_path: Path, seed: int) -> None:
     rng, place, key_file = random.Random(seed), tmp_path / "archive", tmp_path / "ledger.key"
