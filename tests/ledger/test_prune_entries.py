@@ -20,7 +20,6 @@ from watchkeeper.ledger import prune_entries as module
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.archive.storage import Storage
 from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.export import export
 from watchkeeper.ledger.merkle import verify_inclusion
 from watchkeeper.ledger.note import b64_strict
 from watchkeeper.ledger.progress import Progress
@@ -207,15 +206,6 @@ async def test_the_story_says_what_is_pruned_and_where_it_is(old: Old) -> None:
     assert (opened.part, closed.part, closed.index) == (Part.SEEN, Part.CLOSED, 203)
     assert (archived.part, archived.data["place"]) == (Part.PRUNED, old.storage.place)
     assert (pruned.part, pruned.data["archive"]) == (Part.PRUNED, archived.data["digest"])
-
-
-async def test_there_is_no_whole_export_any_more(old: Old, tmp_path: Path) -> None:
-    await old.log.grow(600)
-    await archive(old.log, old.storage)
-    old.later(400)
-    await old.prune()
-    with pytest.raises(ConflictError, match="entries below 512 were pruned"):
-        await export(old.log.reader, tmp_path / "export", old.log.key.verifier.vkey)
 
 
 async def test_several_writers_and_one_that_never_wrote_again(old: Old) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from watchkeeper.core.entries import MAX_ENTRY_BYTES
-from watchkeeper.core.errors import ConflictError, InputError, NotFoundError
+from watchkeeper.core.errors import InputError, NotFoundError
 from watchkeeper.core.model import Contract
 from watchkeeper.ledger.audit import Audit, Code, VerifyReport
 from watchkeeper.ledger.checkpoint import Checkpoint
@@ -40,13 +40,6 @@ async def export(reader: LogReader, directory: Path, vkey: str) -> ExportReport:
         if newest is None:
             raise NotFoundError(
                 "there is nothing to export", cause="no entry is signed yet", next_step="watchkeeper ledger tail"
-            )
-        pruned = await log.pruned()
-        if pruned:
-            raise ConflictError(
-                f"entries below {pruned} were pruned, so there is no whole export any more",
-                cause="an export holds every entry from the first one on",
-                next_step="take the archive: watchkeeper ledger verify --archive PLACE --vkey KEY",
             )
         size = Checkpoint.from_text(Note.from_text(newest).text).size
         count = 0
