@@ -32,9 +32,10 @@ lint: setup
 
 bench: setup ## benchmarks that need no data
 	@$(PY) -m bench.watch
+	@$(PY) -m bench.ledger --short
 
-chaos: setup ## make chaos SUITE=watch RUNS=200 SEED=1
-	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)
+chaos: setup ## make chaos SUITE=watch|ledger|tamper RUNS=200 SEED=1
+	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) $(if $(DATABASE),--database $(DATABASE)) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)
 
 lock: setup ## resolve again after a change of pyproject.toml
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml -o requirements/dev.lock

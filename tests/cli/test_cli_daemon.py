@@ -77,9 +77,22 @@ def test_an_export_is_verified_offline_and_tampering_is_found(cli: Cli, served: 
 def test_replay_and_tail(cli: Cli, served: Served) -> None:
     again = cli("ledger", "replay", "--check")
     assert again.code == 0
-    assert "1 of " in again.out
+    assert "1 of the decisions were made again" in again.out
     assert len(cli("ledger", "tail", "-n", "2", "--json").json) == 2
     assert "approval.requested" in cli("ledger", "tail", "-n", "1").out
+
+
+def test_an_incident_is_replayed_step_by_step_with_its_inputs(cli: Cli, served: Served) -> None:
+    told = cli("ledger", "replay", served.incident, "--check")
+    assert told.code == 0
+    assert max(map(len, told.out.splitlines())) <= 80
+    for part in ("SEEN", "? not recomputable (code)", "DECIDED", "← action", "= made again, the same byte for byte"):
+        assert part in told.out, told.out
+    steps = cli("ledger", "replay", served.incident, "--json").json
+    assert [each["again"] and each["again"]["made"] for each in steps] == [
+        None, "not_recomputable", None, "same", None,
+    ]  # fmt: skip
+    assert cli("ledger", "replay", "inc_none").code == 4
 
 
 def test_stop_status_resume(cli: Cli, served: Served) -> None:

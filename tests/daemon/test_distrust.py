@@ -21,7 +21,7 @@ from sqlalchemy import text, update
 from tests.daemon.distrust import Patient, outage, patient
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.receiver import Receiver
-from tests.testbed.stores import unreachable
+from tests.testbed.stores import tampering, unreachable
 
 from watchkeeper.core.entries import Draft, EntryType, Eviction
 from watchkeeper.core.errors import StoreError
@@ -53,7 +53,7 @@ async def tampered(one: Patient) -> AsyncIterator[None]:
     """The head in the database is not the one that was signed."""
     store, ledger = one.parts.store, one.parts.ledger
     await one.parts.sequencer.run_once()
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         head = (await tx.execute(ledger_head.select())).one()
         await tx.execute(update(ledger_head).values(peaks=bytes(len(head.peaks))))
         entry = Eviction(what="test", count=1, reason="so_that_something_waits")

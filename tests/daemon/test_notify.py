@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-import structlog
 from pydantic import SecretStr
 from tests.testbed.notices import a_notice
 from tests.testbed.receiver import Receiver
@@ -18,16 +14,6 @@ from watchkeeper.agents.outbox import WebhookConfig
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.daemon.life import running
 from watchkeeper.daemon.settings import ApiSettings, Settings
-
-
-@pytest.fixture
-def logs_kept() -> Iterator[None]:
-    """A daemon takes over the process's logs."""
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 async def test_a_sink_that_never_answers_holds_up_nobody_elses_people(

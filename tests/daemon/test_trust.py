@@ -19,6 +19,10 @@ from watchkeeper.daemon.trust import CALM_S, CHECK_S, FIRST_S, LONGEST_S, Trust
 from watchkeeper.store.engine import Store
 
 
+async def _nobody_disputes() -> None:
+    return None
+
+
 class Pager:
     name = "pager"
 
@@ -49,6 +53,7 @@ class Room:
             self.outbox,
             self.clock,
             "production",
+            _nobody_disputes,
         )
 
     async def pass_(self, seconds: float) -> int:

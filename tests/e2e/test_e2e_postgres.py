@@ -35,6 +35,9 @@ async def test_e2e_an_outage_is_handled_on_postgresql(tmp_path: Path, pg_url: st
         ended = eventually(lambda: on.incident("provider_outage", "closed"), timeout_s=90)
         assert ended["resolution"] == "recovered"
         assert on.ledger_holds()
+        again = on.api.post("/v1/ledger/replay")
+        assert (again["differed"], again["not_recomputable"], again["altered"]) == ([], [], [])
+        assert {each["kind"].split(".")[-2] for each in again["kinds"]} == {"finding", "diagnosis", "decision"}
     store = Store(pg_url)
     async with store.read() as tx:
         kept = (await tx.execute(text("SELECT count(*) FROM langgraph.checkpoints"))).scalar_one()

@@ -13,7 +13,7 @@ from tests.testbed.ledgers import ORIGIN, Log, draft
 
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import GENESIS_PREV, MAX_ENTRY_BYTES, Draft, EntryType, Envelope, Escalated
-from watchkeeper.core.errors import ConfigError, UnrecordableError
+from watchkeeper.core.errors import ConfigError, LedgerError, UnrecordableError
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.tables import ledger_pending, ledger_staged, ledger_writer
 from watchkeeper.store.engine import Store
@@ -103,6 +103,23 @@ async def test_a_number_that_json_cannot_say_is_refused(store: Store, count: int
 def test_names_that_would_be_ambiguous_are_refused(source: str, writer: str) -> None:
     with pytest.raises(ConfigError, match="cannot name"):
         Ledger(Store("sqlite+aiosqlite:///unused.db"), ManualClock(), source=source, writer=writer)
+
+
+async def test_too_many_that_wait_are_refused_until_the_sequencer_has_caught_up(store: Store) -> None:
+    """Bounded, and nothing is half written; the refusal is an error that stops acting."""
+    log = Log(store)
+    ledger = Ledger(store, log.clock, source=ORIGIN, writer="eager", max_pending=1500)
+    for _ in range(2):
+        async with store.write() as tx:
+            await ledger.append(tx, *[draft()] * 1000)
+    with pytest.raises(LedgerError, match="more than 1500 entries wait"):
+        async with store.write() as tx:
+            await ledger.append(tx, draft())
+    assert await log.sequencer.run_turn() == 2000
+    async with store.write() as tx:
+        await ledger.append(tx, draft())
+    assert await log.sequencer.run_once() == 1
+    assert (await log.fsck()).ok
 
 
 async def test_many_tasks_of_one_writer_make_one_gapless_chain(store: Store) -> None:

@@ -7,6 +7,7 @@ import os
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import delete, select, update
+from tests.testbed.stores import tampering
 
 from watchkeeper.core.digest import commitment
 from watchkeeper.core.errors import UnrecordableError, VerificationError
@@ -63,7 +64,7 @@ async def test_a_body_above_the_bound_is_refused(store: Store) -> None:
 @pytest.mark.parametrize("column", ["body", "salt"])
 async def test_an_altered_body_or_salt_is_refused(store: Store, column: str) -> None:
     ref, other = await put(store, BODY), await put(store, b"{}")
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         foreign = (await tx.execute(select(table.c[column]).where(table.c.commitment == other.commitment))).scalar_one()
         await tx.execute(update(table).where(table.c.commitment == ref.commitment).values({column: foreign}))
     with pytest.raises(VerificationError, match="commitment"):
@@ -73,7 +74,7 @@ async def test_an_altered_body_or_salt_is_refused(store: Store, column: str) -> 
 @pytest.mark.parametrize("stored", [b"", b"not zlib", b"x\x9c\xcbH\xcd\xc9\xc9\x07\x00\x06,\x02\x15trailing"])
 async def test_what_zlib_cannot_read_is_refused(store: Store, stored: bytes) -> None:
     ref = await put(store, BODY)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(table).values(body=stored))
     with pytest.raises(VerificationError):
         await Evidence(store).get(ref.commitment)

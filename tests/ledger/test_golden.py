@@ -17,7 +17,8 @@ from watchkeeper.core.decisions import DecisionRecord, Gate, Reason, Verdict
 from watchkeeper.core.digest import digest_of
 from watchkeeper.core.entries import EntryType, Envelope, PolicyActivated
 from watchkeeper.core.plans import Plan
-from watchkeeper.ledger.export import CHECKPOINT, VKEY, exported_entries, verify_export
+from watchkeeper.ledger.export import exported_entries, verify_export
+from watchkeeper.ledger.layout import CHECKPOINT, VKEY
 from watchkeeper.ledger.replay import NotRecomputableError, ReasonCount, Recomputers, ReplayReport, replay_check
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.load import load, pack

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.archives import archive, checked
 from tests.testbed.entries import INCIDENT, one_of_each
 from tests.testbed.ledgers import Log, closing, draft
+from tests.testbed.stores import tampering
 
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntriesPruned, EntryType
@@ -68,7 +69,7 @@ class Old:
         return [each for each in (entry.envelope.typed() for entry in found) if isinstance(each, EntriesPruned)]
 
     async def problems(self, anchor: str | None = None) -> set[tuple[str, str]]:
-        report = await self.log.verify(anchor)
+        report = await self.log.fsck(anchor)
         assert report.ok is not bool(report.problems)
         return {(each.where, each.code.value) for each in report.problems}
 
@@ -237,29 +238,29 @@ class TestTampering:
         return old
 
     async def test_a_deletion_beyond_the_mark_is_found(self, pruned: Old) -> None:
-        async with pruned.store.write() as tx:
+        async with tampering(pruned.store) as tx:
             await tx.execute(delete(ledger_staged).where(ledger_staged.c.seq == 530))
         assert ("entry 529", "missing_entry") in await pruned.problems()
 
     async def test_a_mark_without_its_entry_is_found(self, pruned: Old) -> None:
-        async with pruned.store.write() as tx:
+        async with tampering(pruned.store) as tx:
             await tx.execute(insert(ledger_pruned).values(end=768, last_staged_id=768, at=pruned.clock.now()))
             await tx.execute(delete(ledger_staged).where(ledger_staged.c.seq == 530))
-        assert ("pruned 768", "pruned_unrecorded") in await pruned.problems()
+        assert ("pruned 768", "pruned_untold") in await pruned.problems()
 
     async def test_a_leaf_below_the_mark_that_was_changed_is_found(self, pruned: Old) -> None:
-        async with pruned.store.write() as tx:
+        async with tampering(pruned.store) as tx:
             await tx.execute(update(ledger_entry).where(ledger_entry.c.idx == 5).values(leaf=bytes(32)))
         assert ("checkpoint 600", "checkpoint_root") in await pruned.problems()
 
     async def test_a_leaf_below_the_mark_that_is_gone_is_found(self, pruned: Old) -> None:
-        async with pruned.store.write() as tx:
+        async with tampering(pruned.store) as tx:
             await tx.execute(delete(ledger_entry).where(ledger_entry.c.idx == 5))
         assert ("entry 5", "missing_entry") in await pruned.problems()
 
     async def test_counts_that_miss_more_than_was_pruned_are_found(self, pruned: Old) -> None:
         """A kept entry of a writer is passed off as pruned: its row says that it never was."""
-        async with pruned.store.write() as tx:
+        async with tampering(pruned.store) as tx:
             await tx.execute(insert(ledger_writer).values(writer="ghost", seq=4, prev_hash=bytes(32)))
         assert ("pruned", "pruned_differs") in await pruned.problems()
 

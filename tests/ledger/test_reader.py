@@ -8,6 +8,7 @@ import hashlib
 import pytest
 from sqlalchemy import delete, update
 from tests.testbed.ledgers import Log, closing, draft
+from tests.testbed.stores import tampering
 
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType
@@ -116,7 +117,7 @@ async def test_proofs_outside_the_log_are_refused(store: Store) -> None:
 async def test_a_proof_over_missing_rows_says_so(store: Store) -> None:
     log = Log(store)
     await log.grow(300)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_tile))
     with pytest.raises(LedgerError, match="cannot be read"):
         await log.reader.inclusion(299)
@@ -125,7 +126,7 @@ async def test_a_proof_over_missing_rows_says_so(store: Store) -> None:
 async def test_an_entry_that_is_none_names_its_place(store: Store) -> None:
     log = Log(store)
     await log.grow(3)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(ledger_staged).where(ledger_staged.c.seq == 2).values(body=b'{"id": "x"}'))
     with pytest.raises(VerificationError) as refused:
         await log.reader.entries(0, 3)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.ledgers import ORIGIN, Log, draft
+from tests.testbed.stores import tampering
 
-from watchkeeper.core.clock import ManualClock
+from watchkeeper.core.clock import ManualClock, SystemClock
 from watchkeeper.core.errors import ConfigError, ConflictError, LedgerError
 from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.keys import SigningKey, create_key
 from watchkeeper.ledger.merkle import Tree, leaf_hash
-from watchkeeper.ledger.sequencer import LEASE, LEASE_S, STEP, Sequencer
+from watchkeeper.ledger.sequencer import LEASE, LEASE_S, STEP, TURN_BATCHES, Sequencer
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_head, ledger_staged, ledger_tile
 from watchkeeper.store import leases
 from watchkeeper.store.engine import Store
+from watchkeeper.store.tables import lease
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 async def test_entries_get_their_index_in_order_of_append(store: Store) -> None:
@@ -40,6 +49,21 @@ async def test_every_batch_is_signed_and_bounded(store: Store) -> None:
         tree = Tree()
         tree.extend(leaves[:size])
         assert open_checkpoint(note, [log.key.verifier]) == Checkpoint(ORIGIN, size, tree.root())
+
+
+async def test_a_turn_takes_all_that_waits(store: Store) -> None:
+    log = Log(store)
+    await log.append(*(draft(n + 1) for n in range(7)))
+    sequencer = log.sequencer_of("small", batch=3)
+    assert [await sequencer.run_turn() for _ in range(2)] == [7, 0]
+    assert (await log.verify()).checkpoints == 3
+
+
+async def test_a_turn_is_bounded(store: Store) -> None:
+    log = Log(store)
+    await log.append(*(draft(n + 1) for n in range(TURN_BATCHES + 2)))
+    sequencer = log.sequencer_of("small", batch=1)
+    assert [await sequencer.run_turn() for _ in range(2)] == [TURN_BATCHES, 2]
 
 
 async def test_full_tiles_are_kept(store: Store) -> None:
@@ -90,7 +114,7 @@ async def test_a_head_moved_by_a_later_holder_is_not_moved_back(store: Store) ->
     """The second fence: even with a valid lease row, an older token never moves the head."""
     log = Log(store)
     await log.grow(1)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(ledger_head).values(fence=99))
     await log.append(draft())
     assert await log.sequencer.run_once() == 0
@@ -154,7 +178,7 @@ async def refused(log: Log, match: str) -> None:
 async def test_a_head_that_is_not_the_last_checkpoint_s_tree_is_not_extended(store: Store) -> None:
     log = Log(store)
     await log.grow(3)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await rewrite_head(tx, [leaf_hash(b"forged")] * 3)
     await refused(log, "are not one tree")
 
@@ -162,7 +186,7 @@ async def test_a_head_that_is_not_the_last_checkpoint_s_tree_is_not_extended(sto
 async def test_a_head_that_is_no_tree_is_refused(store: Store) -> None:
     log = Log(store)
     await log.grow(3)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(ledger_head).values(size=2))
     await refused(log, "not a tree")
 
@@ -175,7 +199,7 @@ async def test_a_forged_head_and_checkpoint_are_not_signed_over(store: Store) ->
     tree = Tree()
     tree.extend(leaves)
     note = sign_checkpoint(Checkpoint(ORIGIN, 3, tree.root()), SigningKey.generate(ORIGIN))
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await rewrite_head(tx, leaves)
         await tx.execute(update(ledger_checkpoint).values(body=note))
     await refused(log, "the last checkpoint does not hold")
@@ -184,7 +208,7 @@ async def test_a_forged_head_and_checkpoint_are_not_signed_over(store: Store) ->
 async def test_missing_checkpoints_are_not_made_anew(store: Store) -> None:
     log = Log(store)
     await log.grow(3)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_checkpoint))
     await refused(log, "are not one tree")
 
@@ -196,7 +220,7 @@ async def test_a_log_that_got_shorter_is_refused_by_who_remembers(store: Store) 
     async with store.read() as tx:
         head = (await tx.execute(select(ledger_head))).one()
     await log.grow(1)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_checkpoint).where(ledger_checkpoint.c.size > 2))
         await tx.execute(delete(ledger_entry).where(ledger_entry.c.idx >= 2))
         await tx.execute(update(ledger_head).values(size=head.size, peaks=head.peaks))
@@ -207,7 +231,7 @@ async def test_a_pending_entry_without_its_row_stops_the_sequencer(store: Store)
     log = Log(store)
     await log.grow(1)
     await log.append(draft(), draft())
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_staged).where(ledger_staged.c.seq == 2))
     await refused(log, "1 pending entries have no staged row")
 
@@ -221,7 +245,7 @@ async def test_a_failed_batch_leaves_everything_as_it_was(store: Store) -> None:
         await tx.execute(insert(ledger_tile).values(level=0, idx=0, root=bytes(32)))
     with pytest.raises(LedgerError):
         await log.sequencer.run_once()
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_checkpoint).where(ledger_checkpoint.c.size == 3))
         await tx.execute(delete(ledger_tile))
     assert await log.sequencer.run_once() == 2
@@ -250,6 +274,50 @@ async def test_rows_that_become_visible_out_of_order_are_not_lost(store: Store) 
     assert found is not None
     assert found.index == 3
     assert (await log.verify()).ok
+
+
+async def test_a_transaction_open_over_many_turns_loses_nothing(store: Store) -> None:
+    """Its ids are older than everything that was signed meanwhile; the order within each writer holds."""
+    log = Log(store)
+    if store.is_sqlite:
+        await log.grow(1)  # one writer at a time: nobody commits while another's transaction is open
+        assert (await log.fsck()).ok
+        return
+    slow, quick = log.writer("slow"), log.writer("quick")
+    async with store.write() as early:
+        late = await slow.append(early, *(draft(n + 1) for n in range(300)))
+        for _ in range(5):
+            async with store.write() as tx:
+                await quick.append(tx, *(draft(n + 1) for n in range(100)))
+            assert await log.sequencer.run_turn() == 100
+    assert await log.sequencer.run_turn() == 300
+    assert tuple(entry.envelope.id for entry in await log.reader.entries(500, 800)) == late
+    report = await log.fsck()
+    assert (report.problems, report.size, report.pending) == ((), 800, 0)
+
+
+async def test_a_holder_that_was_stopped_wakes_up_fenced_out(store: Store, store_url: str, tmp_path: Path) -> None:
+    """SIGSTOP between taking the lease and the batch; another process goes on; SIGCONT: it commits nothing."""
+    log = Log(store, SystemClock(), create_key(tmp_path / "ledger.key", ORIGIN))
+    await log.append(draft(), draft())
+    command = [sys.executable, "-m", "tests.testbed.ledgers", "stopped", store_url, str(tmp_path / "ledger.key")]
+    env = {**os.environ, "PYTHONPATH": "src:."}
+    held = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert await asyncio.to_thread(os.waitpid, held.pid, os.WUNTRACED) != (held.pid, 0)
+        async with store.write() as tx:  # its lease's time is over
+            await tx.execute(update(lease).values(expires=SystemClock().now()))
+        assert await log.sequencer.run_once() == 2
+        head = await log.checkpoint()
+        await log.append(draft())
+        held.send_signal(signal.SIGCONT)
+        said, _ = await asyncio.to_thread(held.communicate, timeout=60)
+    finally:
+        held.kill()
+    assert said.split() == ["sequenced", "0"]
+    assert await log.checkpoint() == head
+    assert await log.sequencer.run_once() == 1
+    assert (await log.fsck()).ok
 
 
 async def test_a_stale_lease_is_refused_inside_the_transaction(store: Store) -> None:

@@ -57,7 +57,7 @@ async def test_a_kind_of_a_later_version_is_shown_as_it_is(store: Store) -> None
     later = entry.model_copy(
         update={"envelope": entry.envelope.model_copy(update={"type": "dev.watchkeeper.later.v2"})}
     )
-    step = await module._step(later, Evidence(store))
+    step = await module.story_step(later, Evidence(store))
     assert (step.part, step.data, step.evidence) == (Part.OTHER, entry.envelope.data, ())
 
 

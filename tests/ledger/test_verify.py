@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.ledgers import ORIGIN, Log, draft
+from tests.testbed.stores import tampering
 
 from watchkeeper.core.errors import InputError
 from watchkeeper.ledger.audit import MAX_PROBLEMS, Code, VerifyReport
@@ -46,13 +47,16 @@ async def tampered(store: Store, tamper: Tamper, *batches: int, pending: int = 0
     if pending:
         await log.append(*(draft(n + 1) for n in range(pending)))
     assert (await log.verify()).ok
-    async with store.write() as tx:
+    assert (await log.fsck()).ok
+    async with tampering(store) as tx:
         if store.is_sqlite:
             await tx.execute(text("PRAGMA defer_foreign_keys=ON"))
         await tamper(tx)
-    report = await log.verify()
-    assert report.ok is (not report.problems)
-    return found(report)
+    quick, whole = await log.verify(), await log.fsck()
+    for report in (quick, whole):
+        assert report.ok is (not report.problems)
+    assert set(quick.problems) <= set(whole.problems), "fsck finds all that verify finds"
+    return found(whole)
 
 
 async def body_of(tx: AsyncConnection, seq: int) -> bytes:
@@ -229,7 +233,7 @@ async def test_a_rollback_is_found_by_who_remembers_a_checkpoint(store: Store) -
     anchor = await log.checkpoint()
     before = await log.verify(anchor)
     assert (before.ok, before.rollback) == (True, "excluded")
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await roll_back(tx)
     blind = await log.verify()
     assert (blind.ok, blind.rollback) == (True, "not_excluded")
@@ -244,7 +248,7 @@ async def test_a_fork_is_found_by_who_remembers_a_checkpoint(store: Store) -> No
     log = Log(store)
     await log.grow(4, 3)
     anchor = await log.checkpoint()
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await roll_back(tx)
     await log.append(*(draft(n + 50) for n in range(3)))
     assert await log.sequencer_of("one").run_once() == 3
@@ -279,7 +283,7 @@ async def test_a_checkpoint_of_another_key_or_size_is_found(store: Store) -> Non
         await tx.execute(update(ledger_checkpoint).where(ledger_checkpoint.c.size == 7).values(body=body))
 
     assert ("checkpoint 7", "bad_checkpoint") in await tampered(store, resign)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await misplace(tx)
     assert ("checkpoint 7", "bad_checkpoint") in found(await Log(store).verify())
 
@@ -293,7 +297,7 @@ async def test_an_edited_tile_is_found(store: Store) -> None:
 
     assert await tampered(store, edit, 300) == {("tile 0/0", "tile_differs")}
     log = Log(store)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await remove(tx)
     assert ("tile 0/0", "tile_differs") in found(await log.verify())
 
@@ -308,9 +312,9 @@ async def test_a_pending_entry_that_is_edited_or_removed_is_found(store: Store) 
         await tx.execute(delete(ledger_staged).where(ledger_staged.c.id == last))
 
     assert ("staged 9", "writer_link") in await tampered(store, edit, 7, pending=2)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await remove(tx)
-    assert ("writer main", "writer_head") in found(await Log(store).verify())
+    assert ("writer main", "writer_head") in found(await Log(store).fsck())
 
 
 async def test_rows_in_no_place_or_in_two_are_found(store: Store) -> None:
@@ -336,9 +340,9 @@ async def test_a_long_list_of_problems_is_bounded(store: Store) -> None:
 
     log = Log(store)
     await log.grow(MAX_PROBLEMS + 20)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await spoil(tx)
-    report = await log.verify()
+    report = await log.fsck()
     assert (len(report.problems), report.more_problems) == (MAX_PROBLEMS, 20)
     assert {problem.code for problem in report.problems} == {Code.COPIES_DIFFER}
     assert "and 20 more" in report.lines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 from tests.testbed.decisions import a_grant, a_limit, an_input
+from tests.testbed.stores import tampering
 
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import ManualClock
@@ -148,7 +149,7 @@ async def test_a_stored_document_that_was_changed_is_found(
     versions: PolicyVersions, ledger: RecordingLedger, store: Store, clock: ManualClock
 ) -> None:
     await versions.activate(ONE, OPERATOR)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(policy_document).values(body=a_grant(autonomy="full").body()))
     with pytest.raises(UnavailableError, match="is not what its digest says"):
         await PolicyVersions(store, ledger, clock).active()

@@ -28,6 +28,18 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, METADATA))
 
 
+def guards(connection: Connection) -> set[tuple[str, ...]]:
+    """Every trigger as the database keeps it, with the functions behind it."""
+    if connection.dialect.name == "sqlite":
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+    else:
+        query = (
+            "SELECT pg_get_triggerdef(t.oid), t.tgenabled::text, pg_get_functiondef(t.tgfoid) "
+            "FROM pg_trigger t WHERE NOT t.tgisinternal"
+        )
+    return {tuple(row) for row in connection.execute(text(query))}
+
+
 def picture(connection: Connection) -> dict[str, object]:
     """All the database itself says of our tables; Alembic compares neither defaults reliably nor partial indexes."""
     look = inspect(connection)
@@ -58,12 +70,13 @@ async def test_migrated_schema_is_the_metadata(empty: Store) -> None:
     await schema.upgrade(empty)
     async with empty.read() as tx:
         assert await tx.run_sync(differences) == []
-        migrated = await tx.run_sync(picture)
+        migrated, guarded = await tx.run_sync(picture), await tx.run_sync(guards)
     async with empty.write() as tx:
         await tx.run_sync(METADATA.drop_all)
         await tx.run_sync(METADATA.create_all)
     async with empty.read() as tx:
         assert migrated == await tx.run_sync(picture)
+        assert guarded == await tx.run_sync(guards) != set()
     assert set(migrated) == set(METADATA.tables)
 
 

@@ -31,6 +31,7 @@ ABOVE_CORE = (
     "watchkeeper.agents.diagnoser.gateway",
     "watchkeeper.agents.outbox",
     "watchkeeper.ledger.archive.manifest",
+    "watchkeeper.policies.whatif.report",
     "watchkeeper.signals.state.snapshot",
 )
 """Modules outside the core that publish a contract."""

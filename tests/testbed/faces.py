@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -35,8 +36,11 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.health import Health
+from watchkeeper.daemon.witnesses import Book, Witnesses
 from watchkeeper.ledger.archive.directory import DirectoryStorage
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.retention import RetentionSettings
 from watchkeeper.ledger.upkeep import Upkeep
 from watchkeeper.ledger.verify import verify
@@ -127,6 +131,7 @@ async def opened(directory: Path) -> AsyncIterator[Face]:
 def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archive: Path) -> Services:
     evidence = Evidence(store, clock=clock)
     versions = PolicyVersions(store, log.ledger, clock)
+    book = Book(store, log.reader, (log.key.verifier,))
     return Services(
         clock=clock,
         tokens=Tokens(store, clock),
@@ -141,12 +146,16 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         versions=versions,
         log=log.reader,
         evidence=evidence,
+        eraser=Eraser(store, log.ledger, evidence),
         upkeep=_upkeep(store, clock, log, archive),
         alertmanager=AlertmanagerConfig(),
         health=lambda: HealthReport(acting=True, sources={"litellm:main": "ok"}),
-        verify=lambda anchor: verify(log.reader, log.key.verifier.vkey, anchor),
+        verify=partial(verify, log.reader, log.key.verifier.vkey),
+        fsck=partial(fsck, log.reader, log.key.verifier.vkey),
         vkey=log.key.verifier.vkey,
+        witnessing=Witnesses((), book, None),
         store=store,
+        pruner=store,
     )
 
 

@@ -1,5 +1,6 @@
 """A ledger to write to, sequence and verify in tests, and the writer process that is killed in the middle of it.
 
+`python -m tests.testbed.ledgers stopped URL KEYFILE` stops itself between its lease and its batch.
 `python -m tests.testbed.ledgers URL KEYFILE SEED DIE_AT` appends and sequences; it kills itself (SIGKILL) right before
 or after its DIE_AT-th database statement or commit, and prints `acked ID` for what was committed.
 """
@@ -21,6 +22,7 @@ from watchkeeper.core.clock import Clock, ManualClock, SystemClock
 from watchkeeper.core.entries import Draft, EntryType, Eviction, IncidentClosed
 from watchkeeper.core.ids import EntryId
 from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.keys import SigningKey, load_key
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.sequencer import Sequencer
@@ -59,6 +61,12 @@ class Log:
     def sequencer_of(self, holder: str, batch: int = 5000) -> Sequencer:
         return Sequencer(self.store, self.clock, self.key, ORIGIN, holder=holder, batch=batch)
 
+    def rotate(self) -> SigningKey:
+        """From now on another key signs, as after a restart with a new key and the one before it."""
+        previous, self.key = self.key, SigningKey.generate(ORIGIN)
+        self.sequencer = Sequencer(self.store, self.clock, self.key, ORIGIN, previous=previous, holder="one")
+        return previous
+
     async def append(self, *drafts: Draft) -> tuple[EntryId, ...]:
         async with self.store.write() as tx:
             return await self.ledger.append(tx, *drafts)
@@ -71,6 +79,9 @@ class Log:
 
     async def verify(self, anchor: str | None = None) -> VerifyReport:
         return await verify(self.reader, self.key.verifier.vkey, anchor)
+
+    async def fsck(self, anchor: str | None = None) -> VerifyReport:
+        return await fsck(self.reader, self.key.verifier.vkey, anchor)
 
     async def checkpoint(self) -> str:
         found = await self.reader.checkpoint()
@@ -102,5 +113,22 @@ async def write_until_killed(url: str, key_file: Path, seed: int, count: int) ->
             await log.sequencer.run_once()
 
 
-if __name__ == "__main__":
+async def stop_before_the_batch(url: str, key_file: Path) -> None:
+    """Takes the sequencer's lease, stops this process (SIGSTOP), and sequences when it is woken."""
+    log = Log(Store(url), SystemClock(), load_key(key_file, ORIGIN))
+    commits = iter(range(2))
+
+    def stop(*args: object) -> None:
+        if next(commits, None) == 1:  # the look at what waits was the first
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    event.listen(Engine, "commit", stop)
+    event.listen(Engine, "rollback", stop)
+    print("sequenced", await log.sequencer.run_once(), flush=True)
+    await log.store.close()
+
+
+if __name__ == "__main__" and sys.argv[1] == "stopped":
+    asyncio.run(stop_before_the_batch(sys.argv[2], Path(sys.argv[3])))
+elif __name__ == "__main__":
     asyncio.run(write_until_killed(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -50,6 +50,10 @@ class Database:
         """For SQLAlchemy, with psycopg as its driver."""
         return self.dsn.replace("postgresql://", "postgresql+psycopg://", 1)
 
+    def url_of(self, role: str) -> str:
+        """For SQLAlchemy, as another role; nobody needs a password here."""
+        return self.url.replace("//postgres@", f"//{role}@", 1)
+
 
 class PostgresServer:
     """A running cluster."""
@@ -68,9 +72,37 @@ class PostgresServer:
         self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         return Database(name=name, dsn=f"{self._base}/{name}")
 
+    @contextmanager
+    def database_on(self, disk: Path) -> Iterator[Database]:
+        """An empty database whose tables lie on this disk; the server's log of changes does not."""
+        place = disk / "tablespace"
+        place.mkdir()
+        if (user := _unprivileged_user()) is not None:
+            shutil.chown(place, user, user)
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        named = sql.Identifier(name)
+        self._execute(sql.SQL("CREATE TABLESPACE {} LOCATION {}").format(named, sql.Literal(str(place))))
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 TABLESPACE {}").format(named, named))
+        database = Database(name=name, dsn=f"{self._base}/{name}")
+        try:
+            yield database
+        finally:
+            self.drop_database(database)
+            self._execute(sql.SQL("DROP TABLESPACE {}").format(named))
+
+    def run(self, database: Database, statements: Iterable[str]) -> None:
+        """As the superuser, in a database."""
+        with psycopg.connect(database.dsn, autocommit=True) as connection:
+            for each in statements:
+                connection.execute(each.encode())
+
     def drop_database(self, database: Database) -> None:
         """Remove it, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database.name)))
+
+    def drop_roles(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
     def answers(self) -> bool:
         try:

@@ -10,10 +10,11 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 from pydantic import JsonValue
@@ -85,12 +86,15 @@ def address(directory: Path) -> Address:
 
 
 @contextmanager
-def daemon(at: Address, watched: Watched, sight: Sight) -> Iterator[Daemon]:
-    """A daemon that answers; it is ended with the block."""
+def daemon(
+    at: Address, watched: Watched, sight: Sight, shown: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Daemon]:
+    """A daemon that answers; it is ended with the block. `shown` goes over its environment."""
     config = at.directory / "watchkeeper.yaml"
     config.write_text(json.dumps({**_settings(at, watched), **sight}, indent=2))
     argv = [sys.executable, "-m", "watchkeeper.cli.main", "serve", "--config", str(config)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHKEEPER_")}
+    environment |= shown
     with ChildProcess("daemon", argv, log=at.directory / "daemon.log", env=environment) as child:
         child.wait_for_http(f"{at.url}/readyz", timeout_s=START_S)
         api = Client(at.url, at.token_file.read_text())

@@ -107,7 +107,11 @@ class Simulation:
 
 
 @asynccontextmanager
-async def open_simulation(directory: Path, seed: int) -> AsyncIterator[Simulation]:
+async def open_simulation(
+    directory: Path, seed: int, *, database: str | None = None, floor_usd_per_min: float = 100
+) -> AsyncIterator[Simulation]:
+    """`database` is the URL of an empty one; without it, SQLite in the directory. A cost spike is seen from `floor` on:
+    by default never, so that a loop is a loop alone."""
     clock = ManualClock(START)
     async with open_gateway(directory / "lab", clock) as lab:
         callers: list[Caller] = []
@@ -115,7 +119,7 @@ async def open_simulation(directory: Path, seed: int) -> AsyncIterator[Simulatio
             token = key_hash(await lab.key(name))
             callers.append(Keyed(name, runs_per_s=runs, turns=turns, token=token))
         traffic = Traffic(seed, callers, model="chat-main")
-        settings = _settings(directory, lab, traffic)
+        settings = _settings(directory, lab, traffic, database, floor_usd_per_min)
         home = Home(settings.data_dir)
         home.open()
         parts = compose(settings, home, clock)
@@ -147,20 +151,23 @@ def _wired(sim: Simulation, saver: Any) -> Simulation:
     return sim
 
 
-def _settings(directory: Path, lab: LabGateway, traffic: Traffic) -> Settings:
+def _settings(
+    directory: Path, lab: LabGateway, traffic: Traffic, database: str | None, floor_usd_per_min: float
+) -> Settings:
     granted = directory / "policies"
     granted.mkdir()
     (granted / "grants.yaml").write_text(GRANTS)
     return Settings.model_validate(
         {
             "data_dir": directory / "data",
+            "database": {"url": database},
             "environment": "sim",
             "services": [{**entry.model_dump(), "environment": "sim"} for entry in traffic.topology().services],
             "gateways": [{"name": "main", "base_url": lab.url, "admin_key": MASTER_KEY}],
             "policy": {"dir": granted},
             "state": {"bucket_s": 2, "step_s": 4, "lateness_s": 10, "horizon_s": 120, "history_s": 1200},
             "detectors": {
-                "token_cost": {"min_history": 6, "floor_usd_per_min": 100},
+                "token_cost": {"min_history": 6, "floor_usd_per_min": floor_usd_per_min},
                 "runaway_loop": {"max_repeats": 10, "silent_s": 10},
                 "provider_outage": {"window_s": 8},
             },

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import create_mock_engine, make_url
+from sqlalchemy import create_mock_engine, make_url, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.testbed.postgres import PostgresServer
+from watchkeeper.cli import rolesql
+from watchkeeper.daemon.settings import Settings
 from watchkeeper.store.engine import Store
 from watchkeeper.store.metadata import METADATA
 from watchkeeper.store.schema import register_tables
@@ -46,6 +51,59 @@ async def create_tables(store: Store) -> None:
             await tx.run_sync(METADATA.create_all)
         else:
             await tx.exec_driver_sql(_postgresql_script())
+
+
+async def unguarded(tx: AsyncConnection) -> None:
+    """Drops every guard of this database, as its owner can who wants to change what is on record."""
+    if tx.dialect.name == "sqlite":
+        query = "SELECT name, '' FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'guard_%'"
+    else:
+        query = "SELECT tgname, ' ON ' || tgrelid::regclass FROM pg_trigger WHERE tgname LIKE 'guard_%'"
+    for name, where in (await tx.execute(text(query))).all():
+        await tx.execute(text(f"DROP TRIGGER {name}{where}"))
+
+
+@asynccontextmanager
+async def store_of(url: str) -> AsyncIterator[Store]:
+    opened = Store(url)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@dataclass(frozen=True)
+class ThreeRoles:
+    """The URLs of one PostgreSQL database, by role."""
+
+    superuser: str
+    owner: str
+    daemon: str
+    pruner: str
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"url": self.daemon, "owner_url": self.owner, "pruner_url": self.pruner}
+
+
+@pytest.fixture
+def three_roles(postgres_server: PostgresServer) -> Iterator[ThreeRoles]:
+    """An empty database with the three roles, as `config roles` says to make them."""
+    database = postgres_server.fresh_database()
+    owner, daemon, pruner = roles = tuple(f"{database.name}_{part}" for part in ("owner", "daemon", "pruner"))
+    settings = Settings.model_validate({"database": {"url": database.url}})
+    postgres_server.run(database, rolesql.script(settings, rolesql.Names(owner, daemon, pruner, "public")).prepare)
+    yield ThreeRoles(database.url, *(database.url_of(role) for role in roles))
+    postgres_server.drop_database(database)
+    postgres_server.drop_roles(roles)
+
+
+@asynccontextmanager
+async def tampering(store: Store) -> AsyncIterator[AsyncConnection]:
+    """A transaction of the adversary who owns the database: the guards are gone, and do not come back."""
+    async with store.write() as tx:
+        await unguarded(tx)
+        yield tx
 
 
 class _Nowhere:

@@ -120,6 +120,11 @@ class Lab:
                 return entry.at
         return None
 
+    def effects(self) -> list[str]:
+        """What the gateway did for the daemon, whatever it was."""
+        entries = read_journal(self._info.journal_file)
+        return [each.path for each in entries if each.changed_by.startswith("watchkeeper:") and each.effect is not None]
+
     def rows(self, since: datetime) -> Sequence[Row]:
         return _rows(self._admin, self._keys, since)
 
@@ -133,12 +138,20 @@ def lab(directory: Path, otlp: Address | None, *, seed: int, batch_write_s: floa
         argv += ["--otlp", otlp.url, "--token-file", str(otlp.token_file)]
     info = directory / "lab" / "lab.json"
     with ChildProcess("lab", argv, log=directory / "lab.log", env=dict(os.environ)) as child:
-        child.wait_until(info.exists, timeout_s=60, what="lab.json")
+        child.wait_until(lambda: _is_written(info), timeout_s=60, what="lab.json")
         world = Lab(LabInfo.model_validate(json.loads(info.read_text())))
         try:
             yield world
         finally:
             world.close()
+
+
+def _is_written(info: Path) -> bool:
+    """Whole: it may be seen while it is being written."""
+    try:
+        return bool(json.loads(info.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
 
 
 class Real:

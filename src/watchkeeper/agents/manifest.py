@@ -22,7 +22,7 @@ _DIAGNOSER = "watchkeeper.agents.diagnoser"
 _REMEDIATOR = "watchkeeper.agents.remediator"
 _RUNBOOKS = "watchkeeper.runbooks"
 _LITELLM = "watchkeeper.adapters.litellm"
-_COMMON = ((_DETECTOR, "config.py"), (_DETECTOR, "drafting.py"), (_DETECTOR, "clear.py"))
+_COMMON = tuple((_DETECTOR, name) for name in ("config.py", "basis.py", "facts.py", "drafting.py", "clear.py"))
 
 MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     COST_SPIKE: ((_DETECTOR, "token_cost.py"), (_DETECTOR, "baseline.py"), *_COMMON),

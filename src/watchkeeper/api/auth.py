@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from watchkeeper.api.services import Services
 from watchkeeper.core.errors import ForbiddenError, WatchkeeperError
-from watchkeeper.core.principals import Principal, Role
+from watchkeeper.core.principals import Principal, PrincipalKind, Role
 
 
 class UnauthenticatedError(WatchkeeperError):
@@ -55,9 +55,20 @@ def require(*roles: Role) -> Callable[[Principal], Awaitable[Principal]]:
     return check
 
 
+async def in_person(caller: Annotated[Principal, Depends(require(Role.OPERATOR))]) -> Principal:
+    if caller.kind is not PrincipalKind.PERSON:
+        raise ForbiddenError(
+            f"{caller.id} may not do this",
+            cause="it is a service; this is for people to decide",
+            next_step="watchkeeper token create NAME --role operator",
+        )
+    return caller
+
+
 Known = Annotated[Principal, Depends(principal)]
 """Anybody with a token; what he may do is asked further on, such as by the terms of an approval."""
 Viewer = Annotated[Principal, Depends(require(Role.VIEWER, Role.APPROVER, Role.OPERATOR))]
 Ingester = Annotated[Principal, Depends(require(Role.INGEST))]
 Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
+OperatorInPerson = Annotated[Principal, Depends(in_person)]
 Admin = Annotated[Principal, Depends(require(Role.ADMIN))]

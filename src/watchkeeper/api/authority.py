@@ -35,6 +35,8 @@ class Status(Contract):
     in_flight: tuple[Claim, ...]
     notifications_failing: int
     sources: tuple[SourceReport, ...]
+    guarding: str = "triggers"
+    """What keeps the daemon's database role from changing the record: `triggers`, or `triggers_and_roles`."""
 
 
 @router.post("/v1/stop")
@@ -63,4 +65,5 @@ async def status(wired: Wired, caller: Viewer) -> Status:
         in_flight=await wired.claims.open_claims(),
         notifications_failing=outbox.failing,
         sources=wired.book.reports(),
+        guarding=wired.guarding,
     )

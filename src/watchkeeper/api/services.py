@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import Field
 
@@ -12,10 +13,12 @@ from watchkeeper.agents.outbox import Outbox
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.model import Contract, Instant
+from watchkeeper.ledger.cosigned import WitnessReport
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.upkeep import Upkeep
-from watchkeeper.ledger.verify import VerifyReport
+from watchkeeper.ledger.verify import Progress, VerifyReport
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
@@ -40,6 +43,22 @@ class HealthReport(Contract):
     sources: dict[str, str] = Field(default_factory=dict)
 
 
+class Witnessing(Protocol):
+    """What is known of the witnesses that cosign this log."""
+
+    async def report(self) -> WitnessReport: ...
+
+    async def cosigned(self) -> str | None:
+        """The newest checkpoint that the configured policy calls valid."""
+        ...
+
+
+class Check(Protocol):
+    """Checks the log against an anchor, if one is given, and tells how far it is."""
+
+    def __call__(self, anchor: str | None, progress: Progress | None = None, /) -> Awaitable[VerifyReport]: ...
+
+
 @dataclass(frozen=True)
 class Services:
     clock: Clock
@@ -55,9 +74,16 @@ class Services:
     versions: PolicyVersions
     log: LogReader
     evidence: Evidence
+    eraser: Eraser
     upkeep: Upkeep
     alertmanager: AlertmanagerConfig
     health: Callable[[], HealthReport]
-    verify: Callable[[str | None], Awaitable[VerifyReport]]
+    verify: Check
+    fsck: Check
     vkey: str
+    witnessing: Witnessing
     store: Store
+    pruner: Store
+    """For those who take evidence or pruned entries away."""
+    guarding: str = "triggers"
+    """What keeps the database role of this daemon from changing the record."""

@@ -65,6 +65,7 @@ def register(app: typer.Typer) -> None:
             ("remedies in force", str(now["remedies_in_force"])),
             ("in flight", str(len(now["in_flight"]))),
             ("notifications failing", str(now["notifications_failing"])),
+            ("record guarded by", now["guarding"].replace("_", " ")),
         ]
         rows += [(f"source {each['name']}", _delivers(each)) for each in now["sources"]]
         out.table(("what", "now"), rows, "")

@@ -19,16 +19,18 @@ import httpx
 from watchkeeper.cli.offers import offers
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.errors import ConfigError, StoreError, UnavailableError, WatchkeeperError
+from watchkeeper.daemon import signing
+from watchkeeper.daemon.database import standing
 from watchkeeper.daemon.settings import ApiSettings, GatewaySettings, Settings
 from watchkeeper.ledger.archive.places import storage_of
 from watchkeeper.ledger.archive.storage import Storage
-from watchkeeper.ledger.keys import load_key
 from watchkeeper.policies import load as policy_files
 from watchkeeper.policies.compile import compile_policy
 from watchkeeper.runbooks.loader import load_catalog
 from watchkeeper.signals.prometheus import PrometheusConfig, PrometheusPoller
 from watchkeeper.store import schema
 from watchkeeper.store.engine import Store
+from watchkeeper.store.roles import Part, Standing
 
 TIMEOUT_S = 10.0
 
@@ -57,14 +59,16 @@ def offline(settings: Settings) -> Iterator[Check]:
     yield _listens(settings.api)
     if settings.protected:
         yield _protects(settings)
-    if settings.ledger.signing_key_path is not None:
-        path = settings.ledger.signing_key_path
-        yield _checked("signing key", lambda: load_key(path, settings.ledger.origin).verifier.vkey)
+    if settings.ledger.witnesses or settings.ledger.policy_file is not None:
+        yield _checked("witnesses", lambda: _witnesses(settings))
+    if settings.ledger.signing_key is not None or settings.ledger.signing_key_path is not None:
+        yield _checked("signing key", lambda: _signing_key(settings))
 
 
 def connecting(settings: Settings) -> Iterator[Check]:
     """Who answers: the database, each gateway and each Prometheus."""
     yield _checked("database", lambda: asyncio.run(_database(settings)))
+    yield from _roles(settings)
     for gateway in settings.gateways:
         yield _checked(f"gateway {gateway.name}", partial(_gateway, gateway))
     if settings.ledger.archive is not None:
@@ -95,6 +99,29 @@ def _runbooks(settings: Settings) -> str:
         given.dirs, shipped=given.shipped, overrides=given.overrides, offers=offers(), series=settings.series()
     )
     return ", ".join(runbook.name for runbook in catalog.runbooks) or "none"
+
+
+def _witnesses(settings: Settings) -> str:
+    """A policy that the configured witnesses could never fulfil is mistyped."""
+    policy, asked = settings.ledger.policy(), {each.vkey for each in settings.ledger.witnesses}
+    if policy is None:
+        return f"{len(asked)} witness(es), no policy"
+    if not policy.holds({each.name for each in policy.witnesses if each.key.vkey in asked}):
+        unasked = ", ".join(each.name for each in policy.witnesses if each.key.vkey not in asked)
+        raise ConfigError(
+            "the witnesses that are asked can never be the quorum",
+            place="ledger.policy_file",
+            cause=f"the policy counts on others: {unasked}",
+            next_step="add them to ledger.witnesses, by the same vkey",
+        )
+    return f"{len(asked)} witness(es), quorum {policy.quorum or 'none'}"
+
+
+def _signing_key(settings: Settings) -> str:
+    keys = signing.given(settings.ledger)
+    assert keys is not None, "the settings were asked before"
+    before = "" if keys.previous is None else f", handed over from key {keys.previous.verifier.key_id.hex()}"
+    return keys.current.verifier.vkey + before
 
 
 def _writable(directory: Path) -> str:
@@ -167,6 +194,54 @@ async def _database(settings: Settings) -> str:
         ) from error
     finally:
         await store.close()
+
+
+def _roles(settings: Settings) -> Iterator[Check]:
+    """What the server itself says that each role may, once there is a schema."""
+    given = settings.database
+    parts = ((Part.DAEMON, given.url), (Part.PRUNER, given.pruner_url))
+    for part, url in parts:
+        if url is not None and not Store(url.get_secret_value()).is_sqlite:
+            try:
+                yield asyncio.run(_role(part, url.get_secret_value(), apart=given.pruner_url is not None))
+            except WatchkeeperError as error:
+                yield Check(f"database role ({part})", error=error)
+
+
+async def _role(part: Part, url: str, *, apart: bool) -> Check:
+    name, store = f"database role ({part})", Store(url)
+    try:
+        if await schema.current(store) is None:
+            return Check(name, "not asked: the schema is made at the first start")
+        found = await standing(store, part)
+    finally:
+        await store.close()
+    if found.owns and apart:
+        return Check(name, error=_not_apart(part, found, found.owns))
+    if found.owns:
+        text = (
+            f"{found.role} {found.owns}: triggers alone keep it from changing the ledger (config roles sets it apart)"
+        )
+        return Check(name, warning=text)
+    if found.missing:
+        return Check(name, error=_not_apart(part, found, f"lacks {_some(found.missing)}"))
+    if found.too_wide:
+        return Check(name, warning=f"{found.role} has more than it needs: {_some(found.too_wide)}")
+    return Check(name, f"{found.role} owns nothing and may do what it needs, no more")
+
+
+def _not_apart(part: Part, found: Standing, what: str) -> ConfigError:
+    return ConfigError(
+        f"the role {found.role} {what}",
+        place=f"database.{part}",
+        cause="the roles were not set apart, or the grants are of an earlier version",
+        next_step="watchkeeper config migrate with database.owner_url; watchkeeper config roles prints the SQL",
+    )
+
+
+def _some(privileges: tuple[str, ...], most: int = 5) -> str:
+    more = len(privileges) - most
+    return ", ".join(privileges[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _gateway(gateway: GatewaySettings) -> str:

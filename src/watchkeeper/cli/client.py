@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 
@@ -29,21 +30,24 @@ class Client:
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S)
         self.url = url
 
-    def get(self, path: str, **query: str | int | bool) -> Any:
+    def get(self, path: str, **query: str | int | float | bool | list[str]) -> Any:
         return self._json(self._send("GET", path, params=query))
 
-    def text(self, path: str) -> str:
-        return self._send("GET", path).text
+    def text(self, path: str, **query: str | int | bool) -> str:
+        return self._send("GET", path, params=query).text
 
-    def download(self, path: str, into: IO[bytes]) -> None:
-        """Writes a body of any size, piece by piece."""
+    def raw(self, path: str, **query: str | int | bool) -> bytes:
+        return self._send("GET", path, params=query).content
+
+    @contextmanager
+    def pieces(self, path: str, **query: str | int | bool) -> Iterator[Iterator[bytes]]:
+        """A body of any size, as it comes in."""
         try:
-            with self._http.stream("GET", path) as reply:
+            with self._http.stream("GET", path, params=query) as reply:
                 if reply.is_error:
                     reply.read()
                     raise _problem(reply)
-                for piece in reply.iter_bytes():
-                    into.write(piece)
+                yield reply.iter_bytes()
         except httpx.HTTPError as error:
             raise self._silent(error) from error
 

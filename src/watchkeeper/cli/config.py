@@ -1,4 +1,4 @@
-"""config check, show, reference, migrate."""
+"""config check, show, reference, migrate, roles."""
 
 from __future__ import annotations
 
@@ -77,25 +77,49 @@ def migrate(config: ConfigFile = None, json: Json = False) -> None:
     """Bring the database to the schema of this version, as `serve` does at start."""
     import asyncio
 
+    from watchkeeper.daemon.compose import pruner_of
+    from watchkeeper.daemon.database import prepare
     from watchkeeper.store import schema
     from watchkeeper.store.engine import Store
 
     settings = _load(config)
 
-    async def upgrade() -> str | None:
+    async def upgrade() -> tuple[str | None, str]:
         store = Store(settings.database_url())
+        pruner = pruner_of(settings, store)
         try:
-            await schema.upgrade(store)
-            return await schema.current(store)
+            guarding = await prepare(settings, store, pruner)
+            return await schema.current(store), guarding
         finally:
             await store.close()
+            await pruner.close()
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    revision = asyncio.run(upgrade())
+    revision, guarding = asyncio.run(upgrade())
     if json:
-        out.as_json({"schema": revision})
+        out.as_json({"schema": revision, "guarding": guarding})
         return
-    out.say(f"the database is at schema {revision}")
+    out.say(f"the database is at schema {revision}, its record guarded by {guarding.replace('_', ' ')}")
+
+
+@app.command()
+def roles(
+    config: ConfigFile = None,
+    owner: Annotated[str, typer.Option(help="Owns the tables and migrates.")] = "watchkeeper_owner",
+    daemon: Annotated[str, typer.Option(help="The daemon's.")] = "watchkeeper",
+    pruner: Annotated[str, typer.Option(help="May delete evidence and pruned entries.")] = "watchkeeper_pruner",
+    schema: Annotated[str, typer.Option(help="Where the tables are.")] = "public",
+    previous: Annotated[str, typer.Option(help="The role that has owned everything until now, if any.")] = "",
+    json: Json = False,
+) -> None:
+    """Print the SQL that sets the three PostgreSQL roles apart. Changes nothing."""
+    from watchkeeper.cli import rolesql
+
+    script = rolesql.script(_load(config), rolesql.Names(owner, daemon, pruner, schema, previous))
+    if json:
+        out.as_json({"prepare": script.prepare, "grant": script.grant})
+        return
+    print(script.text(), end="")
 
 
 def _load(path: Path | None) -> Settings:

@@ -20,3 +20,10 @@ def shown(what: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=out.errors, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """The same where the whole is known before: gives what is told how much is done."""
+    with shown(what) as tell:
+        yield (lambda done: None) if tell is None else (lambda done: tell(done, total or 1))

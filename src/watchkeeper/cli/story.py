@@ -17,8 +17,8 @@ from watchkeeper.cli import tell
 from watchkeeper.cli.out import WIDTH, plain
 from watchkeeper.core.entries import ENTRY_DATA, EntryType
 
-_INDENT = " " * 10
-_ALWAYS_SHOWN = ("prompt", "comment")
+INDENT = " " * 10
+ALWAYS_SHOWN = ("prompt", "comment")
 """Kinds of evidence whose text belongs to the story; the others are named, and shown when asked for."""
 
 _STYLES = {
@@ -43,16 +43,21 @@ class Line:
 def lines(steps: Iterable[dict[str, Any]], *, evidence: bool) -> Iterator[Line]:
     """`steps` are StorySteps as the API gives them. `evidence` shows every body that is still there."""
     for step in steps:
-        headline, *details = _told(step)
-        at = datetime.fromisoformat(step["at"]).astimezone().strftime("%H:%M:%S")
-        head = f"{step['part'].replace('_', ' ').upper():<12}{plain(headline)}"
-        first, *more = _wrapped(head, at + "  ", _INDENT + " " * 12)
-        yield Line(first, _STYLES.get(step["part"], ""))
-        yield from (Line(each, _STYLES.get(step["part"], "")) for each in more)
-        for detail in details:
-            yield from (Line(each) for each in _wrapped(plain(detail), _INDENT, _INDENT + "    "))
+        yield from told_lines(step)
         for shown in step["evidence"]:
-            yield from _evidence(shown, evidence or shown["kind"] in _ALWAYS_SHOWN)
+            yield from evidence_lines(shown, with_text=evidence or shown["kind"] in ALWAYS_SHOWN)
+
+
+def told_lines(step: dict[str, Any]) -> Iterator[Line]:
+    """What the step says: its time and part, its headline, its details."""
+    headline, *details = _told(step)
+    at = datetime.fromisoformat(step["at"]).astimezone().strftime("%H:%M:%S")
+    head = f"{step['part'].replace('_', ' ').upper():<12}{plain(headline)}"
+    first, *more = wrapped(head, at + "  ", INDENT + " " * 12)
+    yield Line(first, _STYLES.get(step["part"], ""))
+    yield from (Line(each, _STYLES.get(step["part"], "")) for each in more)
+    for detail in details:
+        yield from (Line(each) for each in wrapped(plain(detail), INDENT, INDENT + "    "))
 
 
 def _told(step: dict[str, Any]) -> list[str]:
@@ -63,18 +68,22 @@ def _told(step: dict[str, Any]) -> list[str]:
     return list(tell.told(data))
 
 
-def _evidence(shown: dict[str, Any], with_text: bool) -> Iterator[Line]:
-    gone = "" if shown["text"] is not None else ", no longer kept"
+def evidence_lines(shown: dict[str, Any], *, with_text: bool) -> Iterator[Line]:
+    gone = ""
+    if shown.get("altered"):
+        gone = ", ALTERED since it was recorded"
+    elif shown["text"] is None:
+        gone = ", erased" if shown.get("gone") == "erased" else ", no longer kept"
     name = shown["commitment"].removeprefix("hmac-sha256:")[:12]
-    yield Line(f"{_INDENT}evidence: {shown['kind']} {name}, {shown['size']} bytes{gone}", "dim")
+    yield Line(f"{INDENT}evidence: {shown['kind']} {name}, {shown['size']} bytes{gone}", "dim")
     if with_text and shown["text"] is not None:
         for row in plain(shown["text"]).splitlines():
-            yield from (Line(each, "dim") for each in _wrapped(row, _INDENT + "│ ", _INDENT + "│ "))
+            yield from (Line(each, "dim") for each in wrapped(row, INDENT + "│ ", INDENT + "│ "))
         if shown["cut"]:
-            yield Line(f"{_INDENT}│ … the rest is left out", "dim")
+            yield Line(f"{INDENT}│ … the rest is left out", "dim")
 
 
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
+def wrapped(text: str, first: str, rest: str) -> list[str]:
     indented = len(text) - len(text.lstrip())
     return textwrap.wrap(
         text.lstrip(), WIDTH, initial_indent=first + " " * indented, subsequent_indent=rest, break_on_hyphens=False

@@ -36,4 +36,7 @@ class Diagnosis(Contract):
     causes: tuple[Cause, ...]
     novel: bool
     state_digest: str
+    """Digest of the basis that it was drawn from."""
     code_digest: str
+    evidence: tuple[EvidenceRef, ...] = ()
+    """The basis, in what is recorded; the ledger knows it by this."""

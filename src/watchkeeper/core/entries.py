@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, JsonValue, SerializeAsAny
 
 from watchkeeper.core.actions import Change
 from watchkeeper.core.canonical import canonical
@@ -21,7 +21,7 @@ from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, OrderId, PlanId, RemedyId
-from watchkeeper.core.model import Contract, Instant
+from watchkeeper.core.model import Contract, Instant, format_instant
 from watchkeeper.core.outcomes import EffectOutcome, Outcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal
@@ -321,11 +321,41 @@ class Envelope(Contract):
         return ENTRY_DATA[EntryType(self.type)].model_validate(self.data)
 
     def to_bytes(self) -> bytes:
-        """CloudEvents knows no empty subject: an entry about nothing in particular leaves it out."""
-        body = self.model_dump(mode="json")
-        if not self.subject:
-            del body["subject"]
-        return canonical(body)
+        return entry_bytes(
+            id=self.id,
+            source=self.source,
+            type=self.type,
+            time=format_instant(self.time),
+            subject=self.subject,
+            wkseq=self.wkseq,
+            wkprev=self.wkprev,
+            data=self.model_dump(mode="json", include={"data"})["data"],
+        )
+
+
+def entry_bytes(
+    *, id: str, source: str, type: str, time: str, subject: str, wkseq: int, wkprev: str, data: JsonValue
+) -> bytes:
+    """The bytes of an envelope. CloudEvents knows no empty subject: an entry about nothing in particular leaves it out.
+
+    Raises ValueError for what canonical JSON cannot say.
+    """
+    about = b'"subject":%b,' % canonical(subject) if subject else b""
+    return b"".join(  # in the order of RFC 8785
+        (
+            b'{"data":',
+            canonical(data),
+            b',"datacontenttype":"application/json","id":',
+            canonical(id),
+            b',"source":',
+            canonical(source),
+            b',"specversion":"1.0",',
+            about,
+            b'"time":"%b","type":' % time.encode(),
+            canonical(type),
+            b',"wkprev":"%b","wkseq":%d}' % (wkprev.encode(), wkseq),
+        )
+    )
 
 
 GENESIS_PREV = "0" * 64

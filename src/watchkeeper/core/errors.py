@@ -84,11 +84,25 @@ class LedgerError(UnavailableError):
     code = "ledger_unavailable"
 
 
+class DisputedError(LedgerError):
+    """A witness remembers another log than the one that is here: the record was rolled back or forked."""
+
+    code = "ledger_disputed"
+
+
 class VerificationError(WatchkeeperError):
     """The ledger, a proof or a checkpoint does not hold. The only error verification raises."""
 
     code = "verification_failed"
     exit_code = 10
+
+
+class PolicyDiffersError(WatchkeeperError):
+    """A candidate policy would have decided otherwise, in a way that the caller wants to stop at."""
+
+    code = "policy_differs"
+    exit_code = 11
+    http_status = 409
 
 
 class PolicyError(InputError):

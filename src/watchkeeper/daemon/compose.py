@@ -31,15 +31,17 @@ from watchkeeper.bus.memory import MemoryBus
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.daemon.health import Health
-from watchkeeper.daemon.home import KEY_FILE, Home
+from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.leader import Leader
 from watchkeeper.daemon.polling import Sources
 from watchkeeper.daemon.settings import Settings
+from watchkeeper.daemon.signing import keys as signing_keys
+from watchkeeper.daemon.witnesses import Book, WitnessClient, Witnesses
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.archive.config import S3Archive
 from watchkeeper.ledger.archive.places import storage_of
 from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.keys import SigningKey, create_key, load_key
+from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.sequencer import Sequencer
@@ -70,6 +72,8 @@ class Parts:
     clock: Clock
     holder: str
     store: Store
+    pruner: Store
+    """For those who take evidence or pruned entries away; the same as `store` where the database has one role."""
     ledger: Ledger
     evidence: Evidence
     signer: SigningKey
@@ -90,6 +94,7 @@ class Parts:
     upkeep: Upkeep
     reconciler: Reconciler
     http: httpx.AsyncClient
+    witnesses: Witnesses
 
 
 def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
@@ -98,12 +103,11 @@ def secrets_of(settings: Settings) -> tuple[SecretStr, ...]:
     found += [source.bearer for source in settings.prometheus if source.bearer is not None]
     found += [sink.url for sink in settings.notify]
     found += [sink.bearer for sink in settings.notify if sink.bearer is not None]
-    if settings.database.url is not None:
-        found.append(settings.database.url)
+    found += [key for key in (settings.ledger.signing_key, settings.ledger.previous_signing_key) if key is not None]
     archive = settings.ledger.archive
     if isinstance(archive, S3Archive):
         found += [key for key in (archive.access_key, archive.secret_key) if key is not None]
-    return tuple(found)
+    return (*found, *settings.database.secrets())
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class _Ground:
     store: Store
     holder: str
     ledger: Ledger
+    redactor: Redactor
     evidence: Evidence
     versions: PolicyVersions
     claims: Claims
@@ -129,7 +134,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
     """
     ground = _ground(settings, home, system)
     clock, store, health, holder = ground.clock, ground.store, ground.health, ground.holder
-    signer = _signer(settings, home)
+    keys = signing_keys(settings.ledger, home.path)
     bus: Bus = MemoryBus(clock)
     inbox = Inbox(store, clock, settings.inbox_capacity)
     signals = SignalState(settings.state, settings.topology(), price)
@@ -144,10 +149,11 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         clock=clock,
         holder=holder,
         store=store,
+        pruner=pruner_of(settings, store),
         ledger=ground.ledger,
         evidence=ground.evidence,
-        signer=signer,
-        sequencer=Sequencer(store, clock, signer, settings.ledger.origin, holder=holder),
+        signer=keys.current,
+        sequencer=Sequencer(store, clock, keys.current, settings.ledger.origin, previous=keys.previous, holder=holder),
         log=LogReader(store),
         tokens=Tokens(store, clock),
         versions=ground.versions,
@@ -161,10 +167,18 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         sources=Sources(intake, book, signals, *pollers),
         claims=ground.claims,
         crew=crew,
-        upkeep=_upkeep(ground, crew, signer),
+        upkeep=_upkeep(ground, crew, keys.current),
         reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
         http=ground.http,
+        witnesses=_witnesses(ground, keys.current),
     )
+
+
+def _witnesses(ground: _Ground, signer: SigningKey) -> Witnesses:
+    settings = ground.settings.ledger
+    book = Book(ground.store, LogReader(ground.store), (signer.verifier,))
+    clients = [WitnessClient(each, book, ground.http, ground.clock) for each in settings.witnesses]
+    return Witnesses(clients, book, settings.policy())
 
 
 def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
@@ -173,16 +187,17 @@ def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
     store = Store(settings.database_url())
     holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
     ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder)
-    evidence = Evidence(store, Redactor((*secrets_of(settings), home.local_token())), clock)
+    redactor = Redactor((*secrets_of(settings), home.local_token()))
+    evidence = Evidence(store, redactor, clock)
     versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
-    return _Ground(settings, health, clock, store, holder, ledger, evidence, versions, claims, http)
+    return _Ground(settings, health, clock, store, holder, ledger, redactor, evidence, versions, claims, http)
 
 
 def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     settings, clock, store, ledger = ground.settings, ground.clock, ground.store, ground.ledger
-    recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), Redactor(secrets_of(settings)), clock)
+    recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), ground.redactor, clock)
     adapters = _adapters(settings, recorder, clock)
     return Crew(
         store=store,
@@ -239,11 +254,10 @@ def sentry(parts: Parts, opened: Callable[[IncidentId], None]) -> Sentry:
     )
 
 
-def _signer(settings: Settings, home: Home) -> SigningKey:
-    path = settings.ledger.signing_key_path or home.path / KEY_FILE
-    if settings.ledger.signing_key_path is None and not path.exists():
-        return create_key(path, settings.ledger.origin)
-    return load_key(path, settings.ledger.origin)
+def pruner_of(settings: Settings, store: Store) -> Store:
+    """The store of the role that may take away; `store` itself where there is none."""
+    url = settings.database.pruner_url
+    return store if url is None else Store(url.get_secret_value())
 
 
 def _gateways(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> tuple[LiteLLMPoller, ...]:

@@ -19,6 +19,7 @@ from watchkeeper.core.errors import ConflictError
 TOKEN_FILE = "local.token"  # noqa: S105  # a file name
 API_FILE = "api.json"
 KEY_FILE = "ledger.key"
+PREVIOUS_KEY_FILE = "ledger.key.previous"
 
 
 class Home:

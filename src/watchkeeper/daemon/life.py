@@ -38,21 +38,24 @@ from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.calendar import Calendar
 from watchkeeper.daemon.compose import Parts, compose, secrets_of, sentry
+from watchkeeper.daemon.database import Guarding, libpq, prepare
 from watchkeeper.daemon.errands import Errands
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
+from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
+from watchkeeper.ledger.erase import Eraser
+from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
-from watchkeeper.store import schema
 from watchkeeper.store.leases import Lease
 
 log = structlog.get_logger(__name__)
 
 SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
-SEQUENCE_S = 0.5
+SEQUENCE_S = 0.25
 DUE_S = 0.5
 INBOX_S = 1.0
 SAVE_S = 15.0
@@ -86,11 +89,13 @@ class Daemon:
             crew.outbox,
             parts.clock,
             parts.settings.environment,
+            parts.witnesses.vouch,
         )
         self._jobs = Jobs(parts.leader, parts.health)
         self._calendar = Calendar(self._jobs)
         self._errands = Errands()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._guarding = Guarding.TRIGGERS
 
     def _graph_for(self, incident: IncidentId, lease: Lease) -> CompiledStateGraph[Any, Any, Any, Any]:
         steps = Steps(self._parts.store, self._parts.clock, incident, lease)
@@ -98,7 +103,8 @@ class Daemon:
 
     async def start(self) -> None:
         parts = self._parts
-        await schema.upgrade(parts.store)
+        self._guarding = await prepare(parts.settings, parts.store, parts.pruner)
+        await self._jobs.run("ask witnesses", parts.witnesses.look)
         await self._first_policy()
         await parts.tokens.keep(parts.home.local_token(), "local-admin", PrincipalKind.PERSON, (Role.ADMIN,))
         await self._record_start()
@@ -121,12 +127,13 @@ class Daemon:
         with contextlib.suppress(UnavailableError):  # stopping because the database is gone is no reason to fail
             await parts.pump.save()
             if parts.health.acting:
-                await parts.sequencer.run_once()
+                await parts.sequencer.run_turn()
             await parts.leader.resign()
         await parts.crew.adapters.close()
         await parts.http.aclose()
         await parts.bus.close()
         await parts.store.close()
+        await parts.pruner.close()
 
     def services(self) -> Services:
         parts, crew = self._parts, self._parts.crew
@@ -146,12 +153,17 @@ class Daemon:
             versions=parts.versions,
             log=parts.log,
             evidence=parts.evidence,
+            eraser=Eraser(parts.store, parts.ledger, parts.evidence),
             upkeep=parts.upkeep,
             alertmanager=parts.settings.alertmanager,
             health=self.health,
-            verify=lambda anchor: verify(parts.log, vkey, anchor),
+            verify=partial(verify, parts.log, vkey),
+            fsck=partial(fsck, parts.log, vkey),
             vkey=vkey,
+            witnessing=parts.witnesses,
             store=parts.store,
+            pruner=parts.pruner,
+            guarding=self._guarding,
         )
 
     def health(self) -> HealthReport:
@@ -181,7 +193,9 @@ class Daemon:
         parts, jobs = self._parts, self._jobs
         jobs.every(CHECK_S, "trust", self._trust.check, Duty.ALWAYS)
         jobs.every(INBOX_S, "inbox", parts.pump.catch_up, Duty.ALWAYS)
-        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_once, Duty.SERVE)
+        for witness in parts.witnesses.clients:
+            jobs.every(WITNESS_S, f"witness {witness.config.name}", witness.turn, Duty.SERVE)
+        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_turn, Duty.SERVE)
         jobs.every(DUE_S, "incidents", self._runner.run_due, Duty.SERVE)
         jobs.every(parts.settings.detect_every_s, "detect", self._detect, Duty.WATCH)
         for sink in parts.crew.outbox.sinks:
@@ -260,7 +274,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
 def _checkpoints(parts: Parts) -> contextlib.AbstractAsyncContextManager[BaseCheckpointSaver[str]]:
     if parts.store.is_sqlite:
         return sqlite_checkpoints(Path(parts.settings.data_dir) / "checkpoints.db")
-    return postgres_checkpoints(parts.store.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    return postgres_checkpoints(libpq(parts.store))
 
 
 @contextlib.asynccontextmanager

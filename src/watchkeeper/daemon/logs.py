@@ -6,9 +6,11 @@ masked in every event, whatever key they come under; this is the last net, not t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable
+from typing import TextIO, cast
 
 import structlog
 from pydantic import SecretStr
@@ -17,6 +19,19 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from watchkeeper.daemon.settings import LogSettings
 
 MASK = "[secret]"
+
+
+class Unfailing:
+    """Standard error, for those who must go on when it cannot be written: on a full disk a line is lost, no work."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure(settings: LogSettings, secrets: Iterable[SecretStr]) -> None:
@@ -33,7 +48,7 @@ def configure(settings: LogSettings, secrets: Iterable[SecretStr]) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Unfailing())),
         cache_logger_on_first_use=False,
     )
     _take_in_libraries(shared, renderer)
@@ -41,7 +56,7 @@ def configure(settings: LogSettings, secrets: Iterable[SecretStr]) -> None:
 
 def _take_in_libraries(shared: list[Processor], renderer: Processor) -> None:
     """httpx logs every URL at INFO: that does not belong in our stream."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(Unfailing())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

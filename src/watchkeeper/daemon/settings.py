@@ -25,7 +25,10 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
+from watchkeeper.daemon.witnesses import WitnessConfig
 from watchkeeper.ledger.archive.config import ArchiveSettings
+from watchkeeper.ledger.quorum import Policy as QuorumPolicy
+from watchkeeper.ledger.quorum import read_policy
 from watchkeeper.ledger.retention import RetentionSettings
 from watchkeeper.runbooks.loader import RunbookOverrides
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
@@ -46,11 +49,32 @@ KeyHash = Annotated[str, AfterValidator(_key_hash)]
 
 
 class DatabaseSettings(Contract):
-    """Empty: SQLite in the data directory."""
+    """Empty: SQLite in the data directory. On PostgreSQL three roles keep the record from whoever has the daemon's."""
 
     url: SecretStr | None = None
+    """What the daemon works with."""
+    owner_url: SecretStr | None = None
+    """PostgreSQL: the role that owns the tables. It migrates and grants at the start, and is not used after that."""
+    pruner_url: SecretStr | None = None
+    """PostgreSQL: the role that may delete evidence and pruned entries. Needed when `url`'s role owns nothing."""
 
-    @field_validator("url")
+    @model_validator(mode="after")
+    def _roles_of_one_server(self) -> Self:
+        given = {"owner_url": self.owner_url, "pruner_url": self.pruner_url}
+        named = [name for name, value in given.items() if value is not None]
+        if named and (self.url is None or not self.url.get_secret_value().startswith("postgresql")):
+            raise ValueError(f"{' and '.join(named)}: only PostgreSQL has roles, and url names no such server")
+        if self.owner_url is not None and self.pruner_url is None:
+            raise ValueError("owner_url without pruner_url: nobody could prune or erase evidence")
+        return self
+
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The URLs, and the passwords in them."""
+        urls = [each for each in (self.url, self.owner_url, self.pruner_url) if each is not None]
+        passwords = (parsed_url(each.get_secret_value()).password for each in urls)
+        return (*urls, *(SecretStr(each) for each in passwords if each))
+
+    @field_validator("url", "owner_url", "pruner_url")
     @classmethod
     def _one_of_ours(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
@@ -116,11 +140,43 @@ class RunbookSettings(Contract):
 class LedgerSettings(Contract):
     origin: str = Field(default="watchkeeper.local/log", pattern=r"^[^\s+]+$")
     """The log's name in checkpoints: unique to this installation, no spaces, no plus sign."""
+    signing_key: SecretStr | None = None
+    """The log's signing key itself. Made in the data directory at the first start when no key is given."""
     signing_key_path: Path | None = None
-    """Made in the data directory at the first start when not given."""
+    """The same as a file of mode 0600, which `watchkeeper ledger keygen` makes."""
+    previous_signing_key: SecretStr | None = None
+    """The key that signed before this one: with it, the next batch hands the log over."""
+    previous_key_path: Path | None = None
+    """The same as a file of mode 0600."""
+    witnesses: tuple[WitnessConfig, ...] = ()
+    """Who is asked to cosign each newest checkpoint."""
+    policy_file: Path | None = None
+    """A C2SP tlog-policy: how many of the witnesses are enough. `ledger checkpoint --cosigned` goes by it."""
+
     retention: RetentionSettings = RetentionSettings()
     archive: ArchiveSettings | None = None
     """Where signed entries are copied to once a day: a bucket or a directory."""
+
+    @field_validator("witnesses")
+    @classmethod
+    def _each_witness_is_given_once(cls, value: tuple[WitnessConfig, ...]) -> tuple[WitnessConfig, ...]:
+        _once("witness", (each.name for each in value))
+        _once("witness's key", (each.vkey for each in value))
+        return value
+
+    def policy(self) -> QuorumPolicy | None:
+        """The policy file's content. Raises InputError with file:line."""
+        return None if self.policy_file is None else read_policy(self.policy_file)
+
+    @model_validator(mode="after")
+    def _each_key_once(self) -> Self:
+        for name, secret, path in (
+            ("signing_key", self.signing_key, self.signing_key_path),
+            ("previous_signing_key", self.previous_signing_key, self.previous_key_path),
+        ):
+            if secret is not None and path is not None:
+                raise ValueError(f"{name} is given twice: as a secret and as the path of a key file")
+        return self
 
     @model_validator(mode="after")
     def _what_goes_is_archived(self) -> Self:

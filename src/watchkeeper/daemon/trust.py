@@ -1,13 +1,14 @@
 """From distrust back to trust: tells people once, looks with growing pauses whether recording works, records the gap.
 
-Acting resumes only after the clock is believed, the gap's own entry was written, and the log has taken it up: a real
-write and a real turn of the sequencer. Soon after a return the pauses go on growing, so that a fault that comes and
-goes does not make us act, stop and call people every second. It does not repair anything.
+Acting resumes only after the clock is believed, no witness speaks against the log, the gap's own entry was written, and
+the log has taken it up: a real write and a real turn of the sequencer. Soon after a return the pauses go on growing, so
+that a fault that comes and goes does not make us act, stop and call people every second. It does not repair anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import structlog
@@ -46,9 +47,11 @@ class Trust:
         outbox: Outbox,
         clock: Clock,
         environment: str,
+        vouch: Callable[[], Awaitable[None]],
     ) -> None:
         self._store, self._ledger, self._sequencer, self._entries = store, ledger, sequencer, entries
         self._health, self._outbox, self._clock, self._environment = health, outbox, clock, environment
+        self._vouch = vouch
         self._distrusted = self._told = False
         self._since: datetime | None = None
         self._wait = FIRST_S
@@ -88,7 +91,9 @@ class Trust:
                 await self._outbox.put(tx, self._notice("acting_resumed", why, self._clock.now()))
 
     async def _recorded(self) -> bool:
-        """The gap is written, and in the log. What waited before goes first: a broken log gets no further entry."""
+        """The gap is written, and in the log. What waited before goes first: a broken log gets no further entry, and
+        one that a witness speaks against is not signed on."""
+        await self._vouch()
         while await self._sequencer.run_once():
             continue
         gap = self._health.gap()

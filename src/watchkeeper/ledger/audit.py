@@ -1,24 +1,24 @@
-"""The checks of verify, pure: fed with raw pages, it re-derives the tree and every writer's chain, and notes what does
-not fit and where.
+"""The checks of verify, pure: fed with raw pages, it hashes the stored bytes as they are, re-derives the tree, and
+notes what does not fit and where.
 
-It needs no entry models and no database. A problem found once is not repeated for everything that follows from it.
+It needs no entry models and no database, and does not read what an entry says: that is fsck's business. A problem found
+once is not repeated for everything that follows from it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Literal
 
-from watchkeeper.core.entries import GENESIS_PREV, EntryType
 from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
-from watchkeeper.ledger.merkle import Tile, Tree, leaf_hash
+from watchkeeper.ledger.checkpoint import Checkpoint
+from watchkeeper.ledger.keychain import KeyChain, Rotation
+from watchkeeper.ledger.merkle import Tile, Tree, leaf_hash, leaf_hashes
 from watchkeeper.ledger.note import VerifierKey, b64
-from watchkeeper.ledger.snapshot import Copies, Page, RawRow
+from watchkeeper.ledger.snapshot import Page, RawRow
 
 MAX_PROBLEMS = 100
 
@@ -39,18 +39,25 @@ class Code(StrEnum):
     BAD_CHECKPOINT = "bad_checkpoint"
     CHECKPOINT_ROOT = "checkpoint_root"
     CHECKPOINT_BEYOND = "checkpoint_beyond"
+    BAD_COSIGNATURE = "bad_cosignature"
+    NO_QUORUM = "no_quorum"
     BAD_ANCHOR = "bad_anchor"
     ROLLED_BACK = "rolled_back"
     FORKED = "forked"
     LOST = "lost"
     DOUBLED = "doubled"
     DANGLING = "dangling"
+    NOT_CANONICAL = "not_canonical"
+    BAD_DATA = "bad_data"
+    CHECKPOINT_TIME = "checkpoint_time"
+    EVIDENCE_DIFFERS = "evidence_differs"
+    PRUNED_UNTOLD = "pruned_untold"
     PRUNED_DIFFERS = "pruned_differs"
-    PRUNED_UNRECORDED = "pruned_unrecorded"
 
 
 class Problem(Contract):
-    """`where` names the place: `entry 17`, `checkpoint 200`, `writer daemon`, `staged 5`, `tile 0/3`, `head`."""
+    """`where` names the place: `entry 17`, `checkpoint 200`, `writer daemon`, `staged 5`, `tile 0/3`, `head`,
+    `evidence hmac-sha256:…`, `pruned 512`."""
 
     where: str
     code: Code
@@ -58,8 +65,11 @@ class Problem(Contract):
 
 class VerifyReport(Contract):
     """`root` and `size` are what the entries give. `signed` is the size that the newest good checkpoint covers.
-    `rollback` is `excluded` only up to the anchor's size, and only when an anchor was given and held."""
+    `rollback` is `excluded` only up to the anchor's size, and only when an anchor was given and held. Of `pruned`
+    entries only the leaf hash was there to be held against the tree. `evidence` rows were held against their
+    commitments (fsck); those that no entry names, `unnamed`, are no problem: their entries may be pruned."""
 
+    check: Literal["verify", "fsck"] = "verify"
     ok: bool
     origin: str
     size: int
@@ -68,7 +78,8 @@ class VerifyReport(Contract):
     checkpoints: int
     pending: int = 0
     pruned: int = 0
-    """Entries of which the leaf hash alone is left; their bytes are in the archive."""
+    evidence: int = 0
+    unnamed: int = 0
     problems: tuple[Problem, ...] = ()
     more_problems: int = 0
     rollback: Literal["excluded", "not_excluded"]
@@ -80,38 +91,52 @@ class VerifyReport(Contract):
         if self.more_problems:
             found.append(f"and {self.more_problems} more")
         anchor = "rollback excluded up to the anchor" if self.rollback == "excluded" else "rollback not excluded"
-        pruned = f" ({self.pruned} pruned)" if self.pruned else ""
-        counted = f"{self.size} entries{pruned}, {self.checkpoints} checkpoints, {self.pending} pending"
-        facts = f"{counted}, root {self.root}"
-        return (f"{self.origin}: {verdict}", facts, anchor, *found)
+        facts = f"{self.size} entries, {self.checkpoints} checkpoints, {self.pending} pending, root {self.root}"
+        kept = [f"{self.pruned} entries are pruned: of these only the leaf hashes were held"] if self.pruned else []
+        if self.check == "fsck":
+            kept.append(f"{self.evidence} bodies of evidence, {self.unnamed} of them named by no entry that is kept")
+        return (f"{self.origin}: {verdict}", facts, *kept, anchor, *found)
 
 
 class Audit:
-    """Feed pages in order, then what waits, then ask for the report.
+    """Feed pages in order, then what else is stored, then ask for the report.
 
-    Entries below `pruned` may have lost their bytes: their leaf hashes stand for them, and each writer's count may skip
-    what is gone, once. An entry of the log must say that they were pruned.
+    Below the index `pruned` the bytes of entries may be gone: only there a stored leaf hash stands for them.
     """
 
-    def __init__(self, keys: Iterable[VerifierKey], anchor: str | None = None, pruned: int = 0) -> None:
+    def __init__(
+        self,
+        keys: Iterable[VerifierKey],
+        anchor: str | None = None,
+        rotations: Iterable[Rotation] = (),
+        pruned: int = 0,
+    ) -> None:
         self._keys = tuple(keys)
+        self._chain = KeyChain(self._keys, rotations)
         self._tree = Tree()
         self._next = 0
-        self._writers: dict[str, tuple[int, str]] = {}
+        self._mark, self._pruned = pruned, 0
         self._problems: list[Problem] = []
         self._more = 0
-        self._checkpoints = self._signed = self._pending = 0
-        self._pruned_below, self._pruned_said = pruned, 0
-        self._gone = self._skipped = 0
-        self._whole: set[str] = set()
-        """Writers of which an entry was met that cannot be pruned yet: from there on nothing may miss."""
+        self._checkpoints = self._signed = 0
         self._root_broken = False
         self._anchored = False
         self._anchor = self._open_anchor(anchor)
 
+    def begin(self, tree: Tree) -> None:
+        """Starts behind entries that are not there: of these only the tree is known."""
+        self._tree, self._next = tree, tree.size
+        if self._anchor is not None and self._anchor.size == tree.size:
+            self._hold_anchor(self._anchor)
+
     @property
     def size(self) -> int:
         return self._tree.size
+
+    @property
+    def pruned(self) -> int:
+        """Entries of which the leaf hash alone is there."""
+        return self._pruned
 
     def problem(self, where: str, code: Code) -> None:
         if len(self._problems) < MAX_PROBLEMS:
@@ -120,52 +145,34 @@ class Audit:
             self._more += 1
 
     def page(self, page: Page) -> None:
-        notes = iter(page.checkpoints)
-        note = next(notes, None)
-        tiles: list[Tile] = []
-        for row in page.rows:
-            self._row(row, tiles)
-            while note is not None and note[0] <= self._next:
-                self._checkpoint(*note)
-                note = next(notes, None)
-        while note is not None:
-            self.problem(f"checkpoint {note[0]}", Code.CHECKPOINT_BEYOND)
-            note = next(notes, None)
+        """Grows the tree by the page's leaves, with a stop at every size that somebody signed."""
+        leaves, indices, tiles = self._leaves(page.rows), [row.idx for row in page.rows], list[Tile]()
+        done = 0
+        for size, note in page.checkpoints:
+            if size > self._next:
+                self.problem(f"checkpoint {size}", Code.CHECKPOINT_BEYOND)
+                continue
+            stop = bisect_left(indices, size)
+            self._grow(leaves[done:stop], tiles)
+            done = max(done, stop)
+            self._checkpoint(size, note)
+        self._grow(leaves[done:], tiles)
         if page.tiles is not None:
             derived = {(tile.level, tile.number): tile.root for tile in tiles}
             for level, number in sorted(derived.keys() | page.tiles.keys()):
                 if derived.get((level, number)) != page.tiles.get((level, number)):
                     self.problem(f"tile {level}/{number}", Code.TILE_DIFFERS)
 
-    def waiting(self, staged: int, body: bytes, copies: Copies) -> None:
-        """A pending entry: it has no index yet, but it continues its writer's chain."""
-        self._pending += 1
-        self._entry(f"staged {staged}", body, copies)
-
     def head(self, size: int, peaks: bytes) -> None:
         if size != self._tree.size or (peaks != self._tree.packed() and not self._root_broken):
             self.problem("head", Code.HEAD_DIFFERS)
-
-    def writers(self, stored: dict[str, tuple[int, bytes]]) -> None:
-        """Holds the writers' rows against the chains; catches entries that were taken off a chain's end."""
-        for writer in sorted(stored.keys() | self._writers.keys()):
-            seq, last = stored.get(writer, (0, bytes.fromhex(GENESIS_PREV)))
-            known = self._writers.get(writer, (0, GENESIS_PREV))
-            if self._may_skip(writer) and seq > known[0]:
-                self._skipped += seq - known[0]
-            elif (seq, last.hex()) != known:
-                self.problem(f"writer {writer}", Code.WRITER_HEAD)
-        if self._skipped != self._gone:
-            self.problem("pruned", Code.PRUNED_DIFFERS)
 
     def beyond(self, sizes: Iterable[int]) -> None:
         for size in sizes:
             self.problem(f"checkpoint {size}", Code.CHECKPOINT_BEYOND)
 
-    def report(self) -> VerifyReport:
+    def report(self, *, pending: int = 0) -> VerifyReport:
         tree = self._tree
-        if self._pruned_below > self._pruned_said:
-            self.problem(f"pruned {self._pruned_below}", Code.PRUNED_UNRECORDED)
         if self._signed < tree.size and not self._root_broken:
             self.problem(f"entry {self._signed}", Code.NOT_SIGNED)
         if self._anchor is not None and self._anchor.size > tree.size:
@@ -177,8 +184,8 @@ class Audit:
             root=b64(tree.root()),
             signed=self._signed,
             checkpoints=self._checkpoints,
-            pending=self._pending,
-            pruned=self._gone,
+            pending=pending,
+            pruned=self._pruned,
             problems=tuple(self._problems),
             more_problems=self._more,
             rollback="excluded" if self._anchored and not self._problems else "not_excluded",
@@ -188,74 +195,62 @@ class Audit:
         if note is None:
             return None
         try:
-            anchor = open_checkpoint(note, self._keys)
+            anchor = self._chain.remembered(note)
         except VerificationError:
             self.problem("anchor", Code.BAD_ANCHOR)
             return None
-        self._hold_anchor(anchor)
+        if anchor.size == 0:
+            self._hold_anchor(anchor)
         return anchor
 
     def _hold_anchor(self, anchor: Checkpoint) -> None:
-        if anchor.size != self._tree.size:
-            return
         self._anchored = anchor.root == self._tree.root()
         if not self._anchored:
             self.problem(f"anchor {anchor.size}", Code.FORKED)
 
-    def _row(self, row: RawRow, tiles: list[Tile]) -> None:
-        if row.idx != self._next:
-            self.problem(f"entry {self._next}", Code.MISSING_ENTRY)
-        self._next = row.idx + 1
-        if row.body is None:
-            leaf = row.leaf or b""
-            if leaf and row.idx < self._pruned_below:
-                self._gone += 1
-            else:
-                self.problem(f"entry {row.idx}", Code.MISSING_ENTRY)
+    def _grow(self, leaves: Sequence[bytes], tiles: list[Tile]) -> None:
+        anchor, before = self._anchor, self._tree.size
+        if anchor is not None and before < anchor.size <= before + len(leaves):
+            tiles += self._tree.extend(leaves[: anchor.size - before])
+            self._hold_anchor(anchor)
+            leaves = leaves[anchor.size - before :]
+        tiles += self._tree.extend(leaves)
+
+    def _leaves(self, rows: Sequence[RawRow]) -> list[bytes]:
+        """The leaf hash of each row, of its bytes where there are any; notes gaps and bytes that are others."""
+        if not rows:
+            return []
+        if rows[0].idx != self._next or rows[-1].idx - rows[0].idx + 1 != len(rows):
+            self._gaps(rows)
+        self._next = rows[-1].idx + 1
+        bodies = [row.body for row in rows if row.body is not None]
+        if len(bodies) == len(rows):
+            leaves = leaf_hashes(bodies)
         else:
-            leaf = leaf_hash(row.body)
-            if row.leaf is not None and leaf != row.leaf:
+            leaves = [self._bare(row) if row.body is None else leaf_hash(row.body) for row in rows]
+        for row, leaf in zip(rows, leaves, strict=True):
+            if row.leaf != leaf and row.leaf is not None:
                 self.problem(f"entry {row.idx}", Code.LEAF_DIFFERS)
-        self._tree.append(leaf, tiles)
-        if row.body is not None:
-            self._entry(f"entry {row.idx}", row.body, row.copies, kept=row.idx >= self._pruned_below)
-        if self._anchor is not None:
-            self._hold_anchor(self._anchor)
+        return leaves
 
-    def _may_skip(self, writer: str) -> bool:
-        return self._gone > 0 and writer not in self._whole
+    def _gaps(self, rows: Sequence[RawRow]) -> None:
+        expected = self._next
+        for row in rows:
+            if row.idx != expected:
+                self.problem(f"entry {expected}", Code.MISSING_ENTRY)
+            expected = row.idx + 1
 
-    def _entry(self, where: str, body: bytes, copies: Copies | None, *, kept: bool = True) -> None:
-        """Checks what an entry says of itself, and its place in its writer's chain."""
-        try:
-            said = json.loads(body)
-            source, seq, prev = said["source"], said["wkseq"], said["wkprev"]
-            own = Copies(
-                said["id"], source.rpartition("/")[2], seq, said["type"], said.get("subject", ""), said["time"]
-            )
-            known, last = self._writers.get(own.writer, (0, GENESIS_PREV))
-            next_seq = seq + 0
-            if own.type == EntryType.ENTRIES_PRUNED:
-                self._pruned_said = max(self._pruned_said, said["data"]["end"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self.problem(where, Code.UNREADABLE_ENTRY)
-            return
-        if copies is not None and copies != own:
-            self.problem(where, Code.COPIES_DIFFER)
-        if next_seq > known + 1 and self._may_skip(own.writer):
-            self._skipped += next_seq - known - 1
-        elif next_seq != known + 1:
-            self.problem(where, Code.WRITER_GAP)
-        elif prev != last:
-            self.problem(where, Code.WRITER_LINK)
-        if kept:
-            self._whole.add(own.writer)
-        self._writers[own.writer] = (next_seq, hashlib.sha256(body).hexdigest())
+    def _bare(self, row: RawRow) -> bytes:
+        if row.idx < self._mark:
+            self._pruned += 1
+        else:
+            self.problem(f"entry {row.idx}", Code.MISSING_ENTRY)
+        return row.leaf or b""
 
     def _checkpoint(self, size: int, note: str) -> None:
         self._checkpoints += 1
         try:
-            checkpoint = open_checkpoint(note, self._keys)
+            checkpoint = self._chain.open(size, note)
         except VerificationError:
             self.problem(f"checkpoint {size}", Code.BAD_CHECKPOINT)
             return

@@ -50,10 +50,10 @@ class Checkpoint:
         return cls(origin, int(size), root, tuple(lines[3:]))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
-    """The signed note."""
+def sign_checkpoint(checkpoint: Checkpoint, *keys: SigningKey) -> str:
+    """The signed note. More than one key signs where the log is handed over."""
     text = checkpoint.to_text()
-    return Note(text, (key.sign(text),)).to_text()
+    return Note(text, tuple(key.sign(text) for key in keys)).to_text()
 
 
 def open_checkpoint(note: str, keys: Iterable[VerifierKey]) -> Checkpoint:

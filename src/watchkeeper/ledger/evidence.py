@@ -1,16 +1,18 @@
 """The evidence store: bodies that entries refer to by a salted commitment, redacted, compressed, bounded, erasable.
 
 The commitment is over the redacted body. Once a body and its salt are gone, nothing can be tested against the
-commitment, and the entry that holds it still verifies. It does not stop a caller from storing what it should not.
+commitment, and the entry that holds it still verifies. It does not stop a caller from storing what it should not, and
+copies of the database that were made before (backups, replicas) are not its to destroy.
 """
 
 from __future__ import annotations
 
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
-from sqlalchemy import delete, insert, select
+from pydantic import BaseModel
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.clock import Clock, SystemClock
@@ -23,6 +25,8 @@ from watchkeeper.store.engine import Store
 
 MAX_BODY_BYTES = 1_048_576
 SALT_BYTES = 32
+BATCH = 500
+"""How many commitments one statement names."""
 
 
 class Evidence:
@@ -59,7 +63,7 @@ class Evidence:
             row = (await tx.execute(select(evidence).where(evidence.c.commitment == name))).one_or_none()
         if row is None:
             return None
-        body = _inflate(row.body)
+        body = inflate(row.body)
         if body is None or commitment(row.salt, body) != name:
             raise VerificationError(
                 "a piece of evidence does not match its commitment",
@@ -70,13 +74,43 @@ class Evidence:
         return body
 
 
-async def destroy(tx: AsyncConnection, commitments: Sequence[str]) -> list[EvidenceRef]:
-    """Deletes bodies and salts in the caller's transaction; returns what was there, in order of commitment. Whoever
-    calls it records it in that transaction, and brings no more than some thousand at a time."""
-    columns = (evidence.c.commitment, evidence.c.kind, evidence.c.size, evidence.c.media_type)
-    gone = await tx.execute(delete(evidence).where(evidence.c.commitment.in_(commitments)).returning(*columns))
-    refs = (EvidenceRef(kind=r.kind, commitment=r.commitment, size=r.size, media_type=r.media_type) for r in gone)
-    return sorted(refs, key=lambda ref: ref.commitment)
+async def destroy(tx: AsyncConnection, commitments: Iterable[str]) -> list[EvidenceRef]:
+    """Deletes bodies and salts in the caller's transaction, and says what was there. On SQLite their bytes are
+    overwritten; `Store.settle` after the commit takes them out of its log too. PostgreSQL keeps them until the space is
+    used again. The caller records it."""
+    gone: list[EvidenceRef] = []
+    names = list(dict.fromkeys(commitments))
+    was = await _overwriting(tx, on=True)
+    for first in range(0, len(names), BATCH):
+        ours = evidence.c.commitment.in_(names[first : first + BATCH])
+        query = select(evidence.c.commitment, evidence.c.kind, evidence.c.size, evidence.c.media_type).where(ours)
+        gone += [EvidenceRef(**row) for row in (await tx.execute(query)).mappings()]
+        await tx.execute(delete(evidence).where(ours))
+    await _overwriting(tx, on=was)
+    order = {name: place for place, name in enumerate(names)}
+    return sorted(gone, key=lambda ref: order[ref.commitment])
+
+
+async def _overwriting(tx: AsyncConnection, *, on: bool) -> bool:
+    """Whether SQLite overwrites what it deletes; says how it was before."""
+    if tx.dialect.name != "sqlite":
+        return False
+    was = bool((await tx.execute(text("PRAGMA secure_delete"))).scalar_one() == 1)
+    if was != on:
+        await tx.execute(text(f"PRAGMA secure_delete={'ON' if on else 'OFF'}"))
+    return was
+
+
+def refs_in(value: object) -> Iterator[EvidenceRef]:
+    """Every evidence reference that a contract holds, in order."""
+    if isinstance(value, EvidenceRef):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from refs_in(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from refs_in(item)
 
 
 def _check_size(size: int, kind: EvidenceKind) -> None:
@@ -88,7 +122,7 @@ def _check_size(size: int, kind: EvidenceKind) -> None:
         )
 
 
-def _inflate(body: bytes) -> bytes | None:
+def inflate(body: bytes) -> bytes | None:
     """None for what zlib cannot read or what grows beyond the bound."""
     inflater = zlib.decompressobj()
     try:

@@ -1,29 +1,36 @@
 """Exports the signed log as files that anybody can check without us, and checks such an export.
 
-`entries.jsonl` holds one entry a line, in its exact bytes: line n is entry n. `checkpoints.jsonl` holds every signed
-checkpoint, `checkpoint` the newest, `vkey` the verifier key. The key in an export proves nothing by itself: compare it
-with the one you remember. Evidence bodies are not exported.
+`checkpoint` is the newest signed checkpoint, `checkpoints.jsonl` holds every one, `cosigned.jsonl` what witnesses
+signed of which, `vkey` the verifier key. Entries are lines of `entries.jsonl` in their exact bytes, or bundles below
+`tile/entries` beside the tiles of their hashes, or both. Where entries were pruned `start` says from which index on
+they are there. The key in an export proves nothing by itself: compare it with the one you remember.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO
 
 from watchkeeper.core.entries import MAX_ENTRY_BYTES
-from watchkeeper.core.errors import InputError, NotFoundError
+from watchkeeper.core.errors import InputError, VerificationError
 from watchkeeper.core.model import Contract
+from watchkeeper.ledger import cosignedfile
 from watchkeeper.ledger.audit import Audit, Code, VerifyReport
 from watchkeeper.ledger.checkpoint import Checkpoint
-from watchkeeper.ledger.merkle import leaf_hash
+from watchkeeper.ledger.cosigned import Cosigned
+from watchkeeper.ledger.examine import examine
+from watchkeeper.ledger.fsck import Fsck, stretches
+from watchkeeper.ledger.keychain import Rotation, rotation_in
+from watchkeeper.ledger.layout import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START
+from watchkeeper.ledger.members import Format, members, start_tree
+from watchkeeper.ledger.merkle import Tree, leaf_hash
 from watchkeeper.ledger.note import MAX_NOTE_BYTES, Note, VerifierKey
 from watchkeeper.ledger.reader import Entry, LogReader, parse_entry
 from watchkeeper.ledger.snapshot import PAGE, Page, RawRow
-
-ENTRIES, CHECKPOINTS, CHECKPOINT, VKEY = "entries.jsonl", "checkpoints.jsonl", "checkpoint", "vkey"
+from watchkeeper.ledger.tilefiles import TileFiles, bundles
+from watchkeeper.ledger.verify import Progress
 
 
 class ExportReport(Contract):
@@ -32,46 +39,124 @@ class ExportReport(Contract):
     directory: str
 
 
-async def export(reader: LogReader, directory: Path, vkey: str) -> ExportReport:
+async def export(reader: LogReader, directory: Path, vkey: str, form: Format = Format.BOTH) -> ExportReport:
     """Writes everything up to the newest checkpoint into a new or empty directory."""
     _prepare(directory)
-    async with reader.snapshot() as log:
-        newest = await log.newest_checkpoint()
-        if newest is None:
-            raise NotFoundError(
-                "there is nothing to export", cause="no entry is signed yet", next_step="watchkeeper ledger tail"
-            )
-        size = Checkpoint.from_text(Note.from_text(newest).text).size
-        count = 0
-        with ExitStack() as files:
-            entries, checkpoints = (files.enter_context(_new(directory / name)) for name in (ENTRIES, CHECKPOINTS))
-            async for page in log.pages(end=size):
-                entries.write(b"".join((row.body or b"") + b"\n" for row in page.rows))
-                count += len(page.checkpoints)
-                for _, note in page.checkpoints:
-                    checkpoints.write(json.dumps(note, ensure_ascii=False).encode() + b"\n")
-    for name, text in ((CHECKPOINT, newest), (VKEY, vkey + "\n")):
-        (directory / name).write_text(text, encoding="utf-8")
-    return ExportReport(size=size, checkpoints=count, directory=str(directory))
+    checkpoints = 0
+    async for member in members(reader, vkey, form):
+        path = directory / member.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            async for piece in member.pieces:
+                file.write(piece)
+                checkpoints += piece.count(b"\n") if member.name == CHECKPOINTS else 0
+    return ExportReport(size=_signed_size(directory), checkpoints=checkpoints, directory=str(directory))
 
 
-def verify_export(directory: Path, vkey: str, anchor: str | None = None) -> VerifyReport:
+def verify_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
     """Verifies an export with nothing but its files and the key you trust."""
-    audit = Audit([VerifierKey.from_vkey(vkey)], anchor)
-    newest = _read(directory / CHECKPOINT).decode(errors="replace")
-    last = ""
-    for page in _pages(directory):
+    audit = Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory))
+    for _ in _audited(directory, audit, progress):
+        pass
+    return audit.report()
+
+
+def fsck_export(
+    directory: Path, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Verifies an export, and re-derives what its entries say: their form, their contracts, the writers' chains."""
+    check = Fsck(Audit([VerifierKey.from_vkey(vkey)], anchor, _rotations(directory)))
+    if _start(directory).size:
+        check.take(None)
+    for page in _audited(directory, check.audit, progress):
+        for stretch in stretches(page.rows):
+            check.take(None if stretch is None else examine(stretch))
+    return check.report()
+
+
+def _audited(directory: Path, audit: Audit, progress: Progress | None) -> Iterator[Page]:
+    """Every page after the audit has seen it; then what lies beside the entries."""
+    files = TileFiles(directory, audit.problem) if (directory / "tile").is_dir() else None
+    start, newest, last = _start(directory), _read(directory / CHECKPOINT).decode(errors="replace"), ""
+    total = _claimed(newest)
+    audit.begin(start)
+    if files is not None:
+        files.before(start)
+    for page in _pages(directory, audit.problem):
         audit.page(page)
         last = page.checkpoints[-1][1] if page.checkpoints else last
-    if last != newest:
+        if files is not None:
+            for row in page.rows:
+                files.row(row.body or b"")
+        if progress is not None:
+            progress(audit.size, max(total, audit.size))
+        yield page
+    if files is not None:
+        files.close()
+    if not _same(last, newest):
         audit.problem("checkpoint", Code.BAD_CHECKPOINT)
-    return audit.report()
+    notes = (_sized(line) for line in _lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
+    for where in cosignedfile.faults(exported_cosigned(directory), notes):
+        audit.problem(where, Code.BAD_COSIGNATURE)
+
+
+def exported_cosigned(directory: Path) -> Iterator[Cosigned]:
+    """What an export has of cosignatures, oldest first; exports of earlier versions have none."""
+    path = directory / COSIGNED
+    return cosignedfile.decode(_lines(path, cosignedfile.MAX_LINE_BYTES) if path.exists() else ())
 
 
 def exported_entries(directory: Path) -> Iterator[Entry]:
     """The entries of an export, in order, for replay. Verify the export first."""
-    for index, line in enumerate(_lines(directory / ENTRIES, MAX_ENTRY_BYTES)):
-        yield parse_entry(index, line, leaf_hash(line).hex())
+    for index, body in _bodies(directory, lambda *_: None):
+        yield parse_entry(index, body, leaf_hash(body).hex())
+
+
+def _same(last: str, newest: str) -> bool:
+    """The newest checkpoint is the last of all, and may have more signatures: witnesses add theirs later."""
+    try:
+        one, other = Note.from_text(last), Note.from_text(newest)
+    except VerificationError:
+        return False
+    return one.text == other.text and set(one.signatures) <= set(other.signatures)
+
+
+def _rotations(directory: Path) -> Iterator[Rotation]:
+    """A first look over all entries, for nothing but the rotations: a checkpoint's key may be named long after it."""
+    for index, body in _bodies(directory, lambda *_: None):
+        found = rotation_in(index, body)
+        if found is not None:
+            yield found
+
+
+def _signed_size(directory: Path) -> int:
+    return Checkpoint.from_text(Note.from_text(_read(directory / CHECKPOINT).decode()).text).size
+
+
+def _start(directory: Path) -> Tree:
+    """The tree of what is not in the export; empty where everything is."""
+    if not (directory / START).exists():
+        return Tree()
+    try:
+        return start_tree(_read(directory / START).decode())
+    except ValueError as error:
+        raise InputError(
+            f"not the start of an export: {error}",
+            place=str(directory / START),
+            cause="it was cut or edited",
+            next_step="export again: watchkeeper ledger export",
+        ) from error
+
+
+def _bodies(directory: Path, problem: Callable[[str, Code], None]) -> Iterator[tuple[int, bytes]]:
+    """Every entry's index and bytes, from lines where there are lines, from bundles otherwise."""
+    first = _start(directory).size
+    if (directory / ENTRIES).exists() or not (directory / "tile").is_dir():
+        yield from zip(count(first), _lines(directory / ENTRIES, MAX_ENTRY_BYTES))
+    else:
+        yield from bundles(directory, first, problem)
 
 
 def _prepare(directory: Path) -> None:
@@ -85,18 +170,14 @@ def _prepare(directory: Path) -> None:
         )
 
 
-def _new(path: Path) -> BinaryIO:
-    return path.open("xb")
-
-
-def _pages(directory: Path) -> Iterator[Page]:
-    """Pages of lines with the checkpoints that fall into them; those beyond the entries come with the last page."""
+def _pages(directory: Path, problem: Callable[[str, Code], None]) -> Iterator[Page]:
+    """Pages of entries with the checkpoints that fall into them; those beyond the entries come with the last page."""
     notes = (_sized(line) for line in _lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
     note = next(notes, None)
     rows: list[RawRow] = []
     due: list[tuple[int, str]] = []
-    for index, line in enumerate(_lines(directory / ENTRIES, MAX_ENTRY_BYTES)):
-        rows.append(RawRow(index, line))
+    for index, body in _bodies(directory, problem):
+        rows.append(RawRow(index, body))
         while note is not None and note[0] <= index + 1:
             due.append(note)
             note = next(notes, None)
@@ -109,14 +190,20 @@ def _pages(directory: Path) -> Iterator[Page]:
 
 
 def _sized(line: bytes) -> tuple[int, str]:
-    """A checkpoint with the size it claims; 0, and so a bad one, when it claims none."""
+    """A checkpoint with the size it claims."""
     try:
         note = json.loads(line)
-        if not isinstance(note, str):
-            return 0, ""
-        return int(note.split("\n", 2)[1]), note
-    except (ValueError, IndexError):
+    except (ValueError, RecursionError):
         return 0, ""
+    return (_claimed(note), note) if isinstance(note, str) else (0, "")
+
+
+def _claimed(note: str) -> int:
+    """0, which makes it a bad one, for a note that claims no size."""
+    try:
+        return int(note.split("\n", 2)[1])
+    except (ValueError, IndexError):
+        return 0
 
 
 def _lines(path: Path, limit: int) -> Iterator[bytes]:

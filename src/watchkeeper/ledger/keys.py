@@ -6,17 +6,17 @@ It does not protect the key from whoever may read this process' files or memory.
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
 
 from watchkeeper.core.errors import ConfigError
+from watchkeeper.ledger.keyfile import create_private, read_private
 from watchkeeper.ledger.note import ED25519, SignatureLine, VerifierKey, b64, b64_strict, valid_name
 
 _PREFIX = "PRIVATE+KEY+"
+_WHAT, _NEXT = "the log's signing key", "watchkeeper config check"
 
 
 class SigningKey:
@@ -70,17 +70,7 @@ class SigningKey:
 
 def load_key(path: Path, origin: str) -> SigningKey:
     """Reads the key file. Raises ConfigError for a missing, exposed or foreign key."""
-    try:
-        _check_exposure(path)
-        key = SigningKey.from_secret(SecretStr(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            "cannot read the log's signing key",
-            place=str(path),
-            cause=getattr(error, "strerror", None) or "the file is not text",
-            next_step="watchkeeper config check",
-        ) from error
-    return check_origin(key, origin)
+    return check_origin(SigningKey.from_secret(read_private(path, _WHAT, _NEXT)), origin)
 
 
 def check_origin(key: SigningKey, origin: str) -> SigningKey:
@@ -97,33 +87,8 @@ def check_origin(key: SigningKey, origin: str) -> SigningKey:
 def create_key(path: Path, origin: str) -> SigningKey:
     """Makes a key and its file (mode 0600). Raises ConfigError if the file exists: a log keeps its key."""
     key = SigningKey.generate(origin)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot make the log's signing key: {error.strerror}",
-            place=str(path),
-            cause="it exists already, or the directory cannot be written",
-            next_step="watchkeeper config check",
-        ) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(key.to_secret().get_secret_value() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    create_private(path, key.to_secret(), _WHAT, _NEXT)
     return key
-
-
-def _check_exposure(path: Path) -> None:
-    """Others may not read it and a group may not write it. A group may read a file of root's: a mounted secret."""
-    status = path.stat()
-    allowed_to_group = stat.S_IRGRP if status.st_uid == 0 != os.geteuid() else 0
-    if stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO) & ~allowed_to_group:
-        raise ConfigError(
-            "the log's signing key can be read by others",
-            place=str(path),
-            cause=f"its mode is {stat.S_IMODE(status.st_mode):04o}",
-            next_step=f"chmod 600 {path}, and consider the key known",
-        )
 
 
 def _unusable(cause: str) -> ConfigError:

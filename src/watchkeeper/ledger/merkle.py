@@ -28,6 +28,11 @@ def leaf_hash(body: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + body).digest()
 
 
+def leaf_hashes(bodies: Iterable[bytes]) -> list[bytes]:
+    sha256 = hashlib.sha256
+    return [sha256(b"\x00" + body).digest() for body in bodies]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
@@ -60,8 +65,14 @@ class Tree:
 
     def append(self, leaf: bytes, full: list[Tile] | None = None) -> None:
         """Adds a leaf hash; the tiles that it completes are added to `full`."""
-        left, level, peaks, found = self.size, 0, self.peaks, leaf
-        self.size += 1
+        self._add(leaf, 0, full)
+
+    def _add(self, root: bytes, level: int, full: list[Tile] | None) -> None:
+        """Adds a perfect subtree of 2^level leaves at a place where such a one may stand."""
+        left, peaks, found = self.size >> level, self.peaks, root
+        self.size += 1 << level
+        if level and full is not None:
+            full.append(Tile(level // TILE_LEVELS - 1, (self.size >> level) - 1, found))
         while left & 1:
             found = hashlib.sha256(b"\x01" + peaks.pop() + found).digest()
             left >>= 1
@@ -71,10 +82,16 @@ class Tree:
         peaks.append(found)
 
     def extend(self, leaves: Iterable[bytes]) -> list[Tile]:
-        """Adds leaf hashes; returns the tiles that they complete."""
+        """Adds leaf hashes, whole tiles at a time where they fit; returns the tiles that they complete."""
         full: list[Tile] = []
-        for leaf in leaves:
-            self.append(leaf, full)
+        given, at = list(leaves), 0
+        while at < len(given):
+            if self.size % TILE == 0 and len(given) - at >= TILE:
+                self._add(perfect_root(given[at : at + TILE]), TILE_LEVELS, full)
+                at += TILE
+            else:
+                self._add(given[at], 0, full)
+                at += 1
         return full
 
     def root(self) -> bytes:
@@ -93,8 +110,11 @@ def fold(peaks: Sequence[bytes]) -> bytes:
 
 def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """The root over 2^k hashes of one level."""
+    sha256 = hashlib.sha256
     while len(hashes) > 1:
-        hashes = [node_hash(hashes[at], hashes[at + 1]) for at in range(0, len(hashes), 2)]
+        hashes = [
+            sha256(b"\x01" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=True)
+        ]
     return hashes[0]
 
 

@@ -1,7 +1,8 @@
 """C2SP signed notes: text with signature lines, and the verifier keys (vkey) that open them.
 
-Ed25519 (type 0x01) only. A note says who signed a text; what the text means is not its business. Reading is strict,
-so that `Note.from_text(x).to_text() == x` for everything that is read at all.
+The keys here are Ed25519 (type 0x01); those of cosigners are in `cosignature`. A note says who signed a text; what the
+text means is not its business. Reading is strict, so that `Note.from_text(x).to_text() == x` for everything that is
+read at all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -47,6 +49,21 @@ def valid_name(name: str) -> bool:
     return bool(name) and "+" not in name and not any(char.isspace() or ord(char) < 0x20 for char in name)
 
 
+class NoteKey(Protocol):
+    """Whatever opens notes: each kind of key knows what its signatures are over."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def key_id(self) -> bytes: ...
+
+    def verifies(self, text: str, signature: bytes) -> bool: ...
+
+
+Key = TypeVar("Key", bound=NoteKey)
+
+
 @dataclass(frozen=True)
 class VerifierKey:
     """A public key that opens notes. Its text form is what people remember out of band."""
@@ -57,18 +74,10 @@ class VerifierKey:
     @classmethod
     def from_vkey(cls, vkey: str) -> VerifierKey:
         """Reads `name+keyid+base64(type || key)`. Raises InputError."""
-        name, _, rest = vkey.strip().partition("+")
-        stated, _, coded = rest.partition("+")
-        try:
-            data = b64_strict(coded)
-        except ValueError:
-            data = b""
-        if not valid_name(name) or len(data) != 33 or data[0] != ED25519:
-            raise _bad_vkey("it does not read NAME+KEYID+BASE64 of an Ed25519 key")
-        key = cls(name, data[1:])
-        if key.key_id.hex() != stated:
-            raise _bad_vkey("its key id does not fit its name and key: it was cut or mistyped")
-        return key
+        name, kind, public = parse_vkey(vkey)
+        if kind != ED25519 or len(public) != 32:
+            raise bad_vkey("it does not read NAME+KEYID+BASE64 of an Ed25519 key")
+        return cls(name, public)
 
     @property
     def key_id(self) -> bytes:
@@ -76,7 +85,7 @@ class VerifierKey:
 
     @property
     def vkey(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{b64(bytes([ED25519]) + self.public)}"
+        return vkey_text(self.name, ED25519, self.public)
 
     def verifies(self, text: str, signature: bytes) -> bool:
         try:
@@ -86,7 +95,26 @@ class VerifierKey:
         return True
 
 
-def _bad_vkey(cause: str) -> InputError:
+def vkey_text(name: str, kind: int, public: bytes) -> str:
+    return f"{name}+{key_id(name, kind, public).hex()}+{b64(bytes([kind]) + public)}"
+
+
+def parse_vkey(vkey: str) -> tuple[str, int, bytes]:
+    """The name, the type and the public key of `name+keyid+base64(type || key)`. Raises InputError."""
+    name, _, rest = vkey.strip().partition("+")
+    stated, _, coded = rest.partition("+")
+    try:
+        data = b64_strict(coded)
+    except ValueError:
+        data = b""
+    if not valid_name(name) or len(data) < 2:
+        raise bad_vkey("it does not read NAME+KEYID+BASE64")
+    if key_id(name, data[0], data[1:]).hex() != stated:
+        raise bad_vkey("its key id does not fit its name and key: it was cut or mistyped")
+    return name, data[0], data[1:]
+
+
+def bad_vkey(cause: str) -> InputError:
     return InputError("the verifier key is not usable", cause=cause, next_step="watchkeeper ledger key")
 
 
@@ -149,12 +177,12 @@ class Note:
         return cls(note[: cut + 1], tuple(SignatureLine.from_line(line) for line in lines))
 
 
-def open_note(note: str, keys: Iterable[VerifierKey]) -> tuple[Note, tuple[VerifierKey, ...]]:
+def open_note(note: str, keys: Iterable[Key]) -> tuple[Note, tuple[Key, ...]]:
     """The note and the known keys that signed it. Unknown signatures are ignored; a known key's bad signature, or no
     known key at all, raises VerificationError."""
     read = Note.from_text(note)
     known = {(key.name, key.key_id): key for key in keys}
-    signed: list[VerifierKey] = []
+    signed: list[Key] = []
     for line in read.signatures:
         key = known.get((line.name, line.key_id))
         if key is None or key in signed:

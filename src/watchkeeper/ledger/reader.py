@@ -5,7 +5,7 @@ Entries that were appended but have no index yet are not seen here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
@@ -13,11 +13,13 @@ from pydantic import Field, ValidationError
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from watchkeeper.core.entries import EntryType, Envelope
+from watchkeeper.core.entries import EntryType, Envelope, EvidenceErased
 from watchkeeper.core.errors import NotFoundError, VerificationError
 from watchkeeper.core.model import Contract
+from watchkeeper.ledger import cosigned
 from watchkeeper.ledger.merkle import Span, build_proof, consistency_spans, inclusion_spans, nodes_of
-from watchkeeper.ledger.note import b64
+from watchkeeper.ledger.note import VerifierKey, b64
+from watchkeeper.ledger.quorum import Policy
 from watchkeeper.ledger.snapshot import Snapshot, snapshot
 from watchkeeper.ledger.tables import ledger_entry, ledger_head, ledger_pending, ledger_staged
 from watchkeeper.ledger.tiles import node_hashes
@@ -73,6 +75,14 @@ class LogReader:
         async with self._store.read() as tx:
             return await Snapshot(tx).newest_checkpoint()
 
+    async def cosigned(self, policy: Policy | None = None, known: Iterable[VerifierKey] = ()) -> str | None:
+        """The newest checkpoint with the cosignatures it has; with a policy, the newest that the policy calls valid.
+        `known` are the log's keys where the policy names no log."""
+        async with self._store.read() as tx:
+            if policy is None:
+                return await cosigned.newest_checkpoint(tx)
+            return await cosigned.newest_valid(tx, policy, known)
+
     async def entries(self, first: int, end: int) -> list[Entry]:
         """Entries with first <= index < end, at most MAX_READ of them."""
         query = _ENTRIES.where(ledger_entry.c.idx >= first, ledger_entry.c.idx < end)
@@ -86,6 +96,19 @@ class LogReader:
     async def by_id(self, entry_id: str) -> Entry | None:
         found = await self._read(_ENTRIES.where(ledger_staged.c.entry_id == entry_id))
         return found[0] if found else None
+
+    async def erased(self) -> frozenset[str]:
+        """The commitments of all bodies that a person had erased, as the newest `MAX_READ` entries about it say."""
+        query = (
+            select(ledger_staged.c.body)
+            .where(ledger_staged.c.type == EntryType.EVIDENCE_ERASED)
+            .order_by(ledger_staged.c.id.desc())
+            .limit(MAX_READ)
+        )
+        async with self._store.read() as tx:
+            bodies = (await tx.execute(query)).scalars().all()
+        told = (Envelope.model_validate_json(body).typed() for body in bodies)
+        return frozenset(ref.commitment for data in told if isinstance(data, EvidenceErased) for ref in data.erased)
 
     async def by_subject(self, subject: str) -> list[Entry]:
         """The first MAX_READ entries about an incident or a scope, in order."""
@@ -149,6 +172,10 @@ class LogReader:
                 raise _outside(f"a tree of {old} entries", new)
             hashes = await _proof(tx, consistency_spans(old, new)) if old else ()
         return ConsistencyProof(old_size=old, new_size=new, hashes=tuple(map(b64, hashes)))
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A short read, for those who name rows themselves."""
+        return self._store.read()
 
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """Raw rows under one consistent view, for verify and export."""

@@ -2,7 +2,8 @@
 
 The head never moves without a checkpoint of the same size, so there is no half-done state to recover from: after a
 crash the next run starts from the last committed checkpoint like every other run. It checks that checkpoint's
-signature and root before it extends it, so that a head altered in the database is refused, not signed.
+signature and root before it extends it, so that a head altered in the database is refused, not signed. Where the
+checkpoint is the previous key's, the batch hands the log over (handover.py): entry, index and both signatures at once.
 It does not look at entries that already have an index: that is for verify.
 """
 
@@ -11,22 +12,23 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.clock import Clock
-from watchkeeper.core.errors import ConflictError, LedgerError, VerificationError
+from watchkeeper.core.errors import ConflictError, LedgerError
 from watchkeeper.core.ids import new_id
-from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from watchkeeper.ledger.keys import SigningKey, check_origin
+from watchkeeper.ledger import staging
+from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
+from watchkeeper.ledger.handover import Signers
+from watchkeeper.ledger.keychain import rotation_in
+from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.merkle import Tree, leaf_hash
 from watchkeeper.ledger.tables import (
     ledger_checkpoint,
-    ledger_entry,
     ledger_head,
     ledger_pending,
-    ledger_staged,
     ledger_tile,
 )
 from watchkeeper.store import leases
@@ -36,6 +38,8 @@ from watchkeeper.store.leases import Lease
 LEASE = "ledger-sequencer"
 LEASE_S = 15.0
 MAX_BATCH = 5000
+TURN_BATCHES = 20
+"""How many full batches one turn takes before others get their turn."""
 STEP = timedelta(seconds=2)
 """A leap second or NTP's last step back is waited out; nothing is signed with a time before the last."""
 
@@ -44,10 +48,18 @@ class Sequencer:
     """One per process; of several, the lease lets one work."""
 
     def __init__(
-        self, store: Store, clock: Clock, signer: SigningKey, origin: str, *, holder: str = "", batch: int = MAX_BATCH
+        self,
+        store: Store,
+        clock: Clock,
+        signer: SigningKey,
+        origin: str,
+        *,
+        previous: SigningKey | None = None,
+        holder: str = "",
+        batch: int = MAX_BATCH,
     ) -> None:
-        self._store, self._clock = store, clock
-        self._signer = check_origin(signer, origin)
+        self._store, self._clock, self._origin = store, clock, origin
+        self._signers = Signers(store, clock, origin, signer, previous)
         self._holder = holder or new_id("seq", clock.now())
         self._batch_size = min(batch, MAX_BATCH)
         self._turn = asyncio.Lock()
@@ -63,6 +75,16 @@ class Sequencer:
         async with self._turn:
             return await self._batch()
 
+    async def run_turn(self) -> int:
+        """Sequences what waits, batch by batch, up to a bound: what the daemon calls again and again."""
+        total = 0
+        for _ in range(TURN_BATCHES):
+            count = await self.run_once()
+            total += count
+            if count < self._batch_size:
+                break
+        return total
+
     async def _batch(self) -> int:
         held = await self._hold()
         if held is None:
@@ -74,16 +96,22 @@ class Sequencer:
         except ConflictError:  # fenced out: the new holder goes on
             self._lease = None
             return 0
+        except LedgerError:  # another replica may be able to sign: one with the new key, after a rotation
+            await self._give_back()
+            raise
         self._signed = checkpoint
         return count
 
     async def release(self) -> None:
         """Gives the lease back, so that another need not wait for its end."""
         async with self._turn:
-            if self._lease is not None:
-                async with self._store.write() as tx:
-                    await leases.release(tx, self._lease, self._clock.now())
-                self._lease = None
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        if self._lease is not None:
+            async with self._store.write() as tx:
+                await leases.release(tx, self._lease, self._clock.now())
+            self._lease = None
 
     async def _hold(self) -> Lease | None:
         """Our lease, renewed in a transaction of its own when half its time has passed."""
@@ -102,30 +130,23 @@ class Sequencer:
                 cause="the system clock was set back, or it ran ahead before",
                 next_step="correct the clock (chronyc tracking): the ledger goes on once it has passed that time again",
             )
-        last = await self._last_checkpoint(tx, tree)
+        last, due = await self._last_checkpoint(tx, tree)
         if last_time is not None and now < last_time:
             return last, 0
         rows = await self._take(tx)
         if not rows:
             return last, 0
+        if due:
+            rows.append(await self._signers.record(tx))
         first = tree.size
         leaves = [leaf_hash(body) for _, body in rows]
         tiles = tree.extend(leaves)
-        await tx.execute(
-            insert(ledger_entry),
-            [
-                {"idx": index, "staged_id": row[0], "leaf": leaf}
-                for index, (row, leaf) in enumerate(zip(rows, leaves, strict=True), start=first)
-            ],
-        )
+        await self._put(tx, first, [number for number, _ in rows], leaves)
         if tiles:
             await tx.execute(insert(ledger_tile), [{"level": t.level, "idx": t.number, "root": t.root} for t in tiles])
-        checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())
-        await tx.execute(
-            insert(ledger_checkpoint).values(
-                size=tree.size, body=sign_checkpoint(checkpoint, self._signer), signed_at=now
-            )
-        )
+        checkpoint = Checkpoint(self._origin, tree.size, tree.root())
+        signed = sign_checkpoint(checkpoint, *self._signers.keys(due))
+        await tx.execute(insert(ledger_checkpoint).values(size=tree.size, body=signed, signed_at=now))
         await tx.execute(
             update(ledger_head).values(size=tree.size, peaks=tree.packed(), fence=held.token, last_time=now)
         )
@@ -147,33 +168,35 @@ class Sequencer:
         except ValueError as error:
             raise _untrusted(f"the head is not a tree: {error}") from error
 
-    async def _last_checkpoint(self, tx: AsyncConnection, tree: Tree) -> Checkpoint | None:
-        """What we extend: the newest checkpoint, ours by signature, with the head's size and root."""
+    async def _last_checkpoint(self, tx: AsyncConnection, tree: Tree) -> tuple[Checkpoint | None, bool]:
+        """What we extend: the newest checkpoint, ours by signature, with the head's size and root; and whether it is
+        the previous key's, so that the next one hands the log over."""
         query = select(ledger_checkpoint.c.body).order_by(ledger_checkpoint.c.size.desc()).limit(1)
         body = (await tx.execute(query)).scalar_one_or_none()
-        try:
-            last = None if body is None else open_checkpoint(body, [self._signer.verifier])
-        except VerificationError as error:
-            raise _untrusted(f"the last checkpoint does not hold: {error.what}") from error
+        last, due = (None, False) if body is None else await self._signers.open(tx, body)
         size, root = (0, tree.root()) if last is None else (last.size, last.root)
         if size != tree.size or root != tree.root():
             raise _untrusted(f"the head (size {tree.size}) and the last checkpoint (size {size}) are not one tree")
         before = self._signed
         if before is not None and (tree.size < before.size or (tree.size == before.size and root != before.root)):
             raise _untrusted(f"the log was {before.size} entries long and is now another one of {tree.size}")
-        return last
+        return last, due
 
     async def _take(self, tx: AsyncConnection) -> list[tuple[int, bytes]]:
-        """Takes pending ids off the list, oldest first; returns the staged rows. One statement chooses and deletes:
-        an id that becomes visible in between stays for the next batch."""
-        chosen = select(ledger_pending.c.id).order_by(ledger_pending.c.id).limit(self._batch_size)
-        gone = delete(ledger_pending).where(ledger_pending.c.id.in_(chosen)).returning(ledger_pending.c.id)
-        ids = list((await tx.execute(gone)).scalars())
-        query = select(ledger_staged.c.id, ledger_staged.c.body).where(ledger_staged.c.id.in_(ids))
-        rows = [(row.id, row.body) for row in await tx.execute(query.order_by(ledger_staged.c.id))]
-        if len(rows) != len(ids):
-            raise _untrusted(f"{len(ids) - len(rows)} pending entries have no staged row")
-        return rows
+        """Takes pending ids off the list, oldest first; returns the staged rows. On PostgreSQL one statement chooses,
+        deletes and reads, so that an id that becomes visible meanwhile stays for the next batch."""
+        take = staging.take_sqlite if self._store.is_sqlite else staging.take_postgresql
+        rows = await take(tx, self._batch_size)
+        found = [(number, body) for number, body in rows if body is not None]
+        if len(found) != len(rows):
+            raise _untrusted(f"{len(rows) - len(found)} pending entries have no staged row")
+        if any(rotation_in(0, body) is not None for _, body in found):
+            raise _untrusted("a pending entry hands the log over to another key, and is not ours")
+        return found
+
+    async def _put(self, tx: AsyncConnection, first: int, ids: list[int], leaves: list[bytes]) -> None:
+        put = staging.index_sqlite if self._store.is_sqlite else staging.index_postgresql
+        await put(tx, first, ids, leaves)
 
 
 def _untrusted(what: str) -> LedgerError:

@@ -1,4 +1,4 @@
-"""Raw rows of the ledger under one database snapshot, in pages, for verify and export.
+"""Raw rows of the ledger under one database snapshot, in pages, for verify, fsck and export.
 
 Rows come as they are: no model reads them, and nothing is held against anything here.
 """
@@ -13,8 +13,13 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, String, func, or_, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from watchkeeper.core.entries import EntryType
+from watchkeeper.ledger import cosigned
+from watchkeeper.ledger.cosigned import Cosigned
+from watchkeeper.ledger.keychain import MAX_ROTATIONS, Rotation, rotation_in
 from watchkeeper.ledger.merkle import TILE
 from watchkeeper.ledger.tables import (
+    evidence,
     ledger_checkpoint,
     ledger_entry,
     ledger_head,
@@ -25,6 +30,7 @@ from watchkeeper.ledger.tables import (
     ledger_writer,
 )
 from watchkeeper.store.engine import Store
+from watchkeeper.store.raw import fetch
 
 PAGE = 8 * TILE
 
@@ -71,6 +77,16 @@ class Accounts:
     """Pending, not staged."""
 
 
+class EvidenceRow(NamedTuple):
+    commitment: str
+    salt: bytes
+    body: bytes
+    """Compressed."""
+    kind: str
+    media_type: str
+    size: int
+
+
 class Head(NamedTuple):
     size: int
     peaks: bytes
@@ -85,6 +101,18 @@ _COPIES = (
     type_coerce(ledger_staged.c.time, String).label("time"),
 )
 _FEW = 100
+_BODIES = 32
+
+
+async def rotations(tx: AsyncConnection) -> list[Rotation]:
+    """Every rotation that has its index, in order."""
+    query = select(ledger_entry.c.idx, ledger_staged.c.body).join(
+        ledger_staged, ledger_staged.c.id == ledger_entry.c.staged_id
+    )
+    query = query.where(ledger_staged.c.type == EntryType.KEY_ROTATED.value).order_by(ledger_entry.c.idx)
+    rows = await tx.execute(query.limit(MAX_ROTATIONS))
+    found = (rotation_in(row.idx, row.body) for row in rows)
+    return [each for each in found if each is not None]
 
 
 class Snapshot:
@@ -100,28 +128,36 @@ class Snapshot:
         body: str | None = (await self._tx.execute(query)).scalar_one_or_none()
         return body
 
+    async def rotations(self) -> list[Rotation]:
+        """Where the log was handed over to another key, in order."""
+        return await rotations(self._tx)
+
     async def pruned(self) -> int:
-        """Below which index entries may be gone, as the mark says."""
+        """Below this index the bytes of entries may be gone."""
         found: int | None = (await self._tx.execute(select(func.max(ledger_pruned.c.end)))).scalar_one()
         return found or 0
 
-    async def pages(self, end: int | None = None) -> AsyncIterator[Page]:
-        """Every index that is stored, below `end`, in order."""
+    async def pages(self, end: int | None = None, *, copies: bool = False) -> AsyncIterator[Page]:
+        """Every index that is stored, below `end`, in order; with the copies to search by only where they are asked."""
         joined = ledger_entry.outerjoin(ledger_staged, ledger_staged.c.id == ledger_entry.c.staged_id)
-        columns = (ledger_entry.c.idx, ledger_staged.c.body, ledger_entry.c.leaf, *_COPIES)
+        columns = (ledger_entry.c.idx, ledger_staged.c.body, ledger_entry.c.leaf, *(_COPIES if copies else ()))
         first = 0
         while end is None or first < end:
             stop = first + PAGE if end is None else min(first + PAGE, end)
             query = select(*columns).select_from(joined)
             query = query.where(ledger_entry.c.idx >= first, ledger_entry.c.idx < stop).order_by(ledger_entry.c.idx)
-            found = (await self._tx.execute(query)).all()
+            found = await fetch(self._tx, query)
             if not found:
                 following = await self._next_index(stop)
                 if following is None or (end is not None and following >= end):
                     return
                 first = following - following % PAGE
                 continue
-            rows = [RawRow(row[0], row[1], row[2], Copies(*row[3:])) for row in found]
+            rows = (
+                [RawRow(row[0], row[1], row[2], Copies(*row[3:])) for row in found]
+                if copies
+                else [RawRow(row[0], row[1], row[2]) for row in found]
+            )
             yield Page(rows, await self._checkpoints(first, stop), await self._tiles(first, stop))
             first = stop
 
@@ -148,12 +184,53 @@ class Snapshot:
         found = await self._tx.execute(select(ledger_tile).where(or_(*ranges)))
         return {(row.level, row.idx): row.root for row in found}
 
+    async def count(self) -> int:
+        """About how many entries `pages` will give: what the head says."""
+        return (await self.head()).size
+
+    async def pending(self) -> int:
+        found: int = (await self._tx.execute(select(func.count()).select_from(ledger_pending))).scalar_one()
+        return found
+
+    async def signing_times(self) -> AsyncIterator[Sequence[tuple[int, str]]]:
+        """The size of each checkpoint and when it was signed, as text, in order of size."""
+        above = -1
+        time = type_coerce(ledger_checkpoint.c.signed_at, String)
+        while True:
+            query = select(ledger_checkpoint.c.size, time).where(ledger_checkpoint.c.size > above)
+            found = (await self._tx.execute(query.order_by(ledger_checkpoint.c.size).limit(PAGE))).all()
+            if not found:
+                return
+            yield [(row[0], row[1]) for row in found]
+            above = found[-1][0]
+
+    async def last_time(self) -> str | None:
+        time = type_coerce(ledger_head.c.last_time, String)
+        found: str | None = (await self._tx.execute(select(time))).scalar_one_or_none()
+        return found
+
+    async def evidence(self) -> AsyncIterator[Sequence[EvidenceRow]]:
+        """Every row, in order of commitment; few at a time, since a body may have a mebibyte."""
+        above = ""
+        columns = (evidence.c.commitment, evidence.c.salt, evidence.c.body, evidence.c.kind, evidence.c.media_type)
+        while True:
+            query = select(*columns, evidence.c.size).where(evidence.c.commitment > above)
+            found = (await self._tx.execute(query.order_by(evidence.c.commitment).limit(_BODIES))).all()
+            if not found:
+                return
+            yield [EvidenceRow(*row) for row in found]
+            above = found[-1][0]
+
     async def checkpoints_above(self, size: int) -> list[int]:
         """Sizes of checkpoints for more entries than there are; at most a hundred."""
         query = select(ledger_checkpoint.c.size).where(
             (ledger_checkpoint.c.size > size) | (ledger_checkpoint.c.size < 1)
         )
         return list((await self._tx.execute(query.order_by(ledger_checkpoint.c.size).limit(_FEW))).scalars())
+
+    def cosigned(self, end: int | None = None) -> AsyncIterator[Sequence[Cosigned]]:
+        """Checkpoints with what witnesses signed of them, oldest first, up to the size `end`."""
+        return cosigned.pages(self._tx, end=end)
 
     async def waiting(self) -> AsyncIterator[Sequence[tuple[int, bytes, Copies]]]:
         """Staged rows that are pending, in order of id."""

@@ -5,16 +5,15 @@ It shows what was recorded and decides nothing. An entry that this version canno
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Set
 from enum import StrEnum
 
-from pydantic import BaseModel
-
 from watchkeeper.core.entries import ENTRY_DATA, EntryType, Envelope
+from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract, Instant
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence import Evidence, refs_in
 from watchkeeper.ledger.pruned_story import telling_of_pruning
 from watchkeeper.ledger.reader import Entry, LogReader
 
@@ -63,8 +62,16 @@ _PARTS = {
 }
 
 
+class Gone(StrEnum):
+    """Why a body is not there: a person had it erased, or it was older than it is kept for."""
+
+    ERASED = "erased"
+    PRUNED = "pruned"
+
+
 class EvidenceShown(Contract):
-    """`text` is None when the body was erased or pruned; `cut` says that only its beginning is shown."""
+    """`text` is None when the body is gone, or is `altered`: no longer what the entry refers to. `cut`
+    says that only its beginning is shown."""
 
     kind: EvidenceKind
     commitment: str
@@ -72,6 +79,8 @@ class EvidenceShown(Contract):
     media_type: str
     text: str | None
     cut: bool = False
+    gone: Gone | None = None
+    altered: bool = False
 
 
 class StoryStep(Contract):
@@ -91,10 +100,21 @@ class StoryStep(Contract):
 async def story(reader: LogReader, evidence: Evidence, incident: IncidentId) -> list[StoryStep]:
     """At most `MAX_READ` steps; what was appended a moment ago may still wait for its index."""
     entries = await telling_of_pruning(reader, await reader.by_subject(incident))
-    return [await _step(entry, evidence) for entry in entries]
+    steps = [await story_step(entry, evidence) for entry in entries]
+    missing = any(shown.text is None for step in steps for shown in step.evidence)
+    erased = await reader.erased() if missing else frozenset()
+    return [_explained(step, erased) for step in steps]
 
 
-async def _step(entry: Entry, evidence: Evidence) -> StoryStep:
+def _explained(step: StoryStep, erased: Set[str]) -> StoryStep:
+    def why(shown: EvidenceShown) -> EvidenceShown:
+        gone = Gone.ERASED if shown.commitment in erased else Gone.PRUNED
+        return shown if shown.text is not None or shown.altered else shown.model_copy(update={"gone": gone})
+
+    return step.model_copy(update={"evidence": tuple(map(why, step.evidence))})
+
+
+async def story_step(entry: Entry, evidence: Evidence) -> StoryStep:
     envelope = entry.envelope
     known = envelope.type in set(EntryType)
     return StoryStep(
@@ -109,7 +129,11 @@ async def _step(entry: Entry, evidence: Evidence) -> StoryStep:
 
 
 async def _shown(ref: EvidenceRef, evidence: Evidence) -> EvidenceShown:
-    body = await evidence.get(ref.commitment)
+    body, altered = None, False
+    try:
+        body = await evidence.get(ref.commitment)
+    except VerificationError:
+        altered = True
     text = None if body is None else body.decode(errors="replace")
     return EvidenceShown(
         kind=ref.kind,
@@ -118,20 +142,10 @@ async def _shown(ref: EvidenceRef, evidence: Evidence) -> EvidenceShown:
         media_type=ref.media_type,
         text=None if text is None else text[:MAX_TEXT],
         cut=text is not None and len(text) > MAX_TEXT,
+        altered=altered,
     )
 
 
 def _refs(envelope: Envelope) -> list[EvidenceRef]:
     """Every evidence reference in the data, once, in order."""
-    return list({ref.commitment: ref for ref in _found(envelope.typed())}.values())
-
-
-def _found(value: object) -> Iterator[EvidenceRef]:
-    if isinstance(value, EvidenceRef):
-        yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _found(getattr(value, name))
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _found(item)
+    return list({ref.commitment: ref for ref in refs_in(envelope.typed())}.values())

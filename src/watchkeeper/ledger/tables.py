@@ -1,8 +1,9 @@
 """The ledger's tables. Everything is insert-only but `ledger_writer`, `ledger_pending` and `ledger_head`.
 
 A staged row is written by the caller's transaction and never changes; its index is a row of its own, written later by
-the sequencer, so that no committed row is ever updated. `evidence` is the only table whose rows may go.
-Column formats are in docs/ledger.md.
+the sequencer, so that no committed row is ever updated. Rows of `evidence` may go, and staged rows once they are marked
+as pruned. Triggers hold all this (store/guards.py); that indices have no gap is the sequencer's and verify's to see,
+since a trigger for each row of a batch costs more than the row. Column formats are in docs/ledger.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, String, Table, Text
 from sqlalchemy import UniqueConstraint as Unique
 
+from watchkeeper.core.entries import EntryType
+from watchkeeper.store.guards import Guard, append_only, guard
 from watchkeeper.store.metadata import METADATA, BigId, InstantText
 
 ledger_writer = Table(
@@ -85,7 +88,7 @@ ledger_cosignature = Table(
     "ledger_cosignature",
     METADATA,
     Column("size", BigId, primary_key=True, autoincrement=False),
-    Column("vkey", String(512), primary_key=True),
+    Column("vkey", String(2048), primary_key=True),
     Column("line", Text, nullable=False),
     Column("at", InstantText, nullable=False),
 )
@@ -111,4 +114,69 @@ evidence = Table(
     Column("size", Integer, nullable=False),
     Column("created", InstantText, nullable=False),
     Index("ix_evidence_kind_created", "kind", "created"),
+)
+
+PERMANENT = (EntryType.KEY_ROTATED, EntryType.ARCHIVED, EntryType.ENTRIES_PRUNED)
+"""Entries about the record itself: no pruning takes them, since without them the rest cannot be explained."""
+
+_NAMED = ", ".join(f"'{each.value}'" for each in PERMANENT)
+_NOT_PRUNED = (
+    f"OLD.type IN ({_NAMED}) OR NOT EXISTS (SELECT 1 FROM ledger_entry AS e "  # noqa: S608  # all of it is ours
+    'JOIN ledger_pruned AS p ON e.idx < p."end" AND e.staged_id <= p.last_staged_id '
+    'WHERE e.staged_id = OLD.id AND p."end" = (SELECT max("end") FROM ledger_pruned))'
+)
+
+for _table in (ledger_entry, ledger_tile, ledger_checkpoint, ledger_cosignature, ledger_pruned):
+    append_only(_table)
+append_only(ledger_staged, delete_when=_NOT_PRUNED)
+guard(
+    ledger_checkpoint,
+    Guard(
+        "ledger_checkpoint",
+        "INSERT",
+        "only grows",
+        "NEW.size <= (SELECT max(size) FROM ledger_checkpoint)",
+    ),
+)
+guard(
+    ledger_pruned,
+    Guard(
+        "ledger_pruned",
+        "INSERT",
+        "only grows",
+        'EXISTS (SELECT 1 FROM ledger_pruned AS p WHERE p."end" >= NEW."end" OR p.last_staged_id > NEW.last_staged_id)',
+    ),
+)
+guard(
+    ledger_head,
+    Guard(
+        "ledger_head",
+        "UPDATE",
+        "never goes back",
+        "NEW.one <> OLD.one OR NEW.size < OLD.size OR NEW.fence < OLD.fence OR NEW.last_time < OLD.last_time "
+        "OR (NEW.last_time IS NULL AND OLD.last_time IS NOT NULL) OR (NEW.size = OLD.size AND NEW.peaks <> OLD.peaks)",
+    ),
+    Guard("ledger_head", "DELETE", "never goes back"),
+    Guard("ledger_head", "TRUNCATE", "never goes back"),
+)
+guard(
+    ledger_writer,
+    Guard(
+        "ledger_writer",
+        "UPDATE",
+        "never goes back",
+        "NEW.writer <> OLD.writer OR NEW.seq < OLD.seq OR (NEW.seq = OLD.seq AND NEW.prev_hash <> OLD.prev_hash)",
+    ),
+    Guard("ledger_writer", "DELETE", "never goes back"),
+    Guard("ledger_writer", "TRUNCATE", "never goes back"),
+)
+guard(
+    ledger_pending,
+    Guard("ledger_pending", "UPDATE", "holds ids, not values"),
+    Guard("ledger_pending", "TRUNCATE", "is emptied by the sequencer alone"),
+)
+guard(
+    evidence,
+    Guard("evidence", "UPDATE", "may be erased, not changed"),
+    Guard("evidence", "TRUNCATE", "may be erased, not emptied"),
 )

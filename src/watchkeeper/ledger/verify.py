@@ -1,43 +1,42 @@
-"""Verifies the ledger from its raw rows: every leaf, the tree, all checkpoints, the writers' chains, and that every
-staged entry has exactly one place.
+"""Verifies the ledger from its stored bytes: every leaf, the tree, all checkpoints and signatures, tiles and head.
 
 The caller brings the verifier key, and, to exclude a rollback, a checkpoint it remembers (the anchor). Without one,
-whoever owns the database could have put an older, shorter log in place, and the report says so. It does not judge what
-the entries mean: that is replay's business.
+whoever owns the database could have put an older, shorter log in place, and the report says so. It does not read what
+entries say, nor what is stored beside the tree: fsck does.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from watchkeeper.ledger.audit import Audit, Code, Problem, VerifyReport
+from watchkeeper.ledger.cosigned import faults
 from watchkeeper.ledger.note import VerifierKey
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.snapshot import Accounts
 
-__all__ = ["Code", "Problem", "VerifyReport", "verify"]
+__all__ = ["Code", "Problem", "Progress", "VerifyReport", "verify"]
+
+Progress = Callable[[int, int], None]
+"""Told how many entries of how many are done."""
 
 
-async def verify(reader: LogReader, vkey: str, anchor: str | None = None) -> VerifyReport:
-    """Reads the whole log in pages under one snapshot; memory stays flat."""
+async def verify(
+    reader: LogReader, vkey: str, anchor: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Reads the whole log in pages under one snapshot; memory stays flat. The hashing leaves the event loop free."""
     key = VerifierKey.from_vkey(vkey)
     async with reader.snapshot() as log:
-        audit = Audit([key], anchor, await log.pruned())
+        audit = Audit([key], anchor, await log.rotations(), await log.pruned())
+        total = await log.count()
         async for page in log.pages():
-            audit.page(page)
+            await asyncio.to_thread(audit.page, page)
+            if progress is not None:
+                progress(audit.size, max(total, audit.size))
         audit.beyond(await log.checkpoints_above(audit.size))
         audit.head(*await log.head())
-        async for staged in log.waiting():
-            for number, body, copies in staged:
-                audit.waiting(number, body, copies)
-        audit.writers(await log.writers())
-        _account(audit, await log.accounts())
-    return audit.report()
-
-
-def _account(audit: Audit, accounts: Accounts) -> None:
-    for ids, code in (
-        (accounts.lost, Code.LOST),
-        (accounts.doubled, Code.DOUBLED),
-        (accounts.dangling, Code.DANGLING),
-    ):
-        for number in ids:
-            audit.problem(f"staged {number}", code)
+        async for found in log.cosigned():
+            for where in faults(found):
+                audit.problem(where, Code.BAD_COSIGNATURE)
+        pending = await log.pending()
+    return audit.report(pending=pending)

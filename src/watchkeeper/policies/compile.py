@@ -8,7 +8,7 @@ look-ups and six ANDs. It does not say whether a policy is wise: that is `lint`'
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from watchkeeper.core.actions import Target
@@ -17,22 +17,14 @@ from watchkeeper.core.decisions import ActionRequest, DecisionInput
 from watchkeeper.core.digest import sha256
 from watchkeeper.core.errors import PolicyError
 from watchkeeper.policies.load import PolicySet
+from watchkeeper.policies.meets import Meet, Node, Whole, meet_of, whole_of
 from watchkeeper.policies.model import ANY, Grant, LimitMatch, PolicyDocument
-from watchkeeper.policies.terms import Term, Terms, terms_of
+from watchkeeper.policies.terms import Term, terms_of
 
 MAX_DOCUMENTS = 20_000
+MAX_MEETS = 4096
+"""Of how many sets of documents a policy keeps the meet; those of more are made again when they are asked for."""
 _FORMAT = "watchkeeper.dev/policy/v1"
-
-
-@dataclass(frozen=True)
-class Node:
-    """One document of a compiled policy. `grants`: it gives authority; otherwise it only takes away."""
-
-    name: str
-    digest: str
-    grants: bool
-    document: PolicyDocument
-    terms: Terms
 
 
 class _Index:
@@ -61,21 +53,46 @@ class Policy:
     rate_windows: tuple[int, ...]
     """The windows in seconds for which a DecisionInput has to bring rates; one that is not brought denies."""
     _indexes: tuple[_Index, ...]
+    _labelled: int
+    """The bit set of nodes that ask for labels of the target."""
+    _meets: dict[int, Meet] = field(default_factory=dict, compare=False, repr=False)
+    _wholes: dict[tuple[int, ...], Whole] = field(default_factory=dict, compare=False, repr=False)
 
     def matching(self, given: DecisionInput, request: ActionRequest) -> list[Node]:
         """The nodes that match, in order of name."""
-        values = (
-            given.scope.environment,
-            given.scope.service,
-            given.agent,
-            given.runbook,
-            request.intent.value,
-            request.target.kind,
+        return [self.nodes[at] for at in _bits(self._found(given, request))]
+
+    def met(self, given: DecisionInput) -> tuple[list[Meet], Whole]:
+        """What the documents that match come to: for each request, and for the plan as a whole."""
+        sets = tuple([self._found(given, request) for request in given.requests])
+        meets = [self._meets.get(each) or self._keep(each) for each in sets]
+        whole = self._wholes.get(sets)
+        if whole is None:
+            if len(self._wholes) >= MAX_MEETS:
+                self._wholes.clear()
+            whole = self._wholes[sets] = whole_of(meets)
+        return meets, whole
+
+    def _keep(self, found: int) -> Meet:
+        if len(self._meets) >= MAX_MEETS:
+            self._meets.clear()
+        made = self._meets[found] = meet_of(self.nodes[at] for at in _bits(found))
+        return made
+
+    def _found(self, given: DecisionInput, request: ActionRequest) -> int:
+        environments, services, agents, runbooks, intents, kinds = self._indexes
+        found = (
+            environments.admitting(given.scope.environment)
+            & services.admitting(given.scope.service)
+            & agents.admitting(given.agent)
+            & runbooks.admitting(given.runbook)
+            & intents.admitting(request.intent)
+            & kinds.admitting(request.target.kind)
         )
-        found = -1
-        for index, value in zip(self._indexes, values, strict=True):
-            found &= index.admitting(value)
-        return [node for node in (self.nodes[at] for at in _bits(found)) if _labels_admit(node, request.target)]
+        for at in _bits(found & self._labelled):
+            if not _labels_admit(self.nodes[at], request.target):
+                found ^= 1 << at
+        return found
 
 
 def compile_policy(documents: PolicySet) -> Policy:
@@ -95,6 +112,7 @@ def compile_policy(documents: PolicySet) -> Policy:
         nodes=nodes,
         rate_windows=tuple(sorted({int(k.detail) for node in nodes for k in node.terms if k.term is Term.RATE})),
         _indexes=_indexes([node.document.spec.match for node in nodes]),
+        _labelled=sum(1 << at for at, node in enumerate(nodes) if node.document.spec.match.target_labels),
     )
 
 
@@ -109,7 +127,7 @@ def _node(document: PolicyDocument) -> Node:
 
 
 def _indexes(matches: list[LimitMatch]) -> tuple[_Index, ...]:
-    """In the order in which `Policy.matching` asks."""
+    """In the order in which a policy asks."""
     return (
         _Index([match.environments for match in matches]),
         _Index([match.services for match in matches]),
@@ -130,8 +148,6 @@ def _bits(word: int) -> Iterator[int]:
 def _labels_admit(node: Node, target: Target) -> bool:
     """A label the target lacks is unknown: no Grant follows from it, and no Limit is escaped by it."""
     wanted: Mapping[str, tuple[str, ...]] = node.document.spec.match.target_labels
-    if not wanted:
-        return True
     known = dict(target.labels)
     for name, words in wanted.items():
         value = known.get(name)

@@ -7,51 +7,67 @@ effect: the claim does.
 
 from __future__ import annotations
 
-from watchkeeper.core.decisions import (
-    ActionRequest,
-    Autonomy,
-    Decision,
-    DecisionInput,
-    Gate,
-    GateResult,
-    Reason,
-    Verdict,
-)
+from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+from watchkeeper.core.decisions import Decision, DecisionInput, Gate, GateResult, Reason, Verdict
 from watchkeeper.core.digest import digest_of
 from watchkeeper.policies.compile import Policy
 from watchkeeper.policies.gates import CORE, Answer, Case, ask
-from watchkeeper.policies.terms import Key, Term, approvals_of, meet
+from watchkeeper.policies.meets import Whole
 
 WIDTH = {Verdict.DENY: 0, Verdict.SHADOW: 1, Verdict.REQUIRE_APPROVAL: 2, Verdict.ALLOW: 3}
+_BY_WIDTH = sorted(WIDTH, key=WIDTH.__getitem__)
 _ORDER = {gate: position for position, gate in enumerate(Gate)}
+_NOTHING_ASKED = Answer(Gate.GRANT, CORE, False, Reason.NO_GRANT, None, None, None, Verdict.DENY)
+"""A plan without a request has no Grant that matches it."""
+
+
+class Weighed(NamedTuple):
+    """What the policy says, before anybody has put it in writing: `decide` as a contract, `written` as bytes."""
+
+    verdict: Verdict
+    walk: list[Answer]
+    whole: Whole
+
+
+def weigh(policy: Policy, given: DecisionInput) -> Weighed:
+    """The same policy and input give the same answers, whatever the order of the policy's documents."""
+    meets, whole = policy.met(given)
+    walks = [ask(Case(given, request, met)) for request, met in zip(given.requests, meets, strict=True)]
+    match walks:
+        case []:
+            walk = [_NOTHING_ASKED]
+        case [only]:
+            walk = only
+        case _:
+            walk = sorted(chain.from_iterable(walks), key=lambda answer: _ORDER[answer.gate])
+    return Weighed(_BY_WIDTH[min([WIDTH[answer.at_most] for answer in walk])], walk, whole)
 
 
 def decide(policy: Policy, given: DecisionInput) -> Decision:
-    """The same policy and input give the same bytes, whatever the order of the policy's documents."""
-    cases = [_case(policy, given, request) for request in given.requests]
-    answers = [answer for case in cases for answer in ask(case)] or [_nothing_asked()]
-    answers.sort(key=lambda answer: _ORDER[answer.result.gate])
-    together = meet(case.terms for case in cases)
-    ttl = together.get(Key(Term.TTL))
+    """The same policy and input give the same bytes."""
+    weighed = weigh(policy, given)
     return Decision(
-        verdict=min((answer.at_most for answer in answers), key=WIDTH.__getitem__),
-        autonomy=min((case.autonomy for case in cases), key=lambda autonomy: autonomy.rank, default=Autonomy.NONE),
+        verdict=weighed.verdict,
+        autonomy=weighed.whole.autonomy,
         policy_version=policy.version,
         input_digest=digest_of(given),
-        walk=tuple(answer.result for answer in answers),
-        approvals=approvals_of(together),
-        remedy_ttl_s=None if ttl is None else int(ttl.tightness),
+        walk=tuple([_result(answer) for answer in weighed.walk]),
+        approvals=weighed.whole.approvals,
+        remedy_ttl_s=weighed.whole.remedy_ttl_s,
     )
 
 
-def _case(policy: Policy, given: DecisionInput, request: ActionRequest) -> Case:
-    """Without a Grant there is nothing to narrow: the terms stay empty, and so does the autonomy."""
-    matching = policy.matching(given, request)
-    grants = tuple(node for node in matching if node.grants)
-    limits = tuple(node for node in matching if not node.grants)
-    return Case(given, request, grants, limits, meet(node.terms for node in matching) if grants else {})
-
-
-def _nothing_asked() -> Answer:
-    """A plan without a request has no Grant that matches it."""
-    return Answer(GateResult(gate=Gate.GRANT, node=CORE, passed=False, reason=Reason.NO_GRANT), Verdict.DENY)
+@lru_cache(maxsize=8192)
+def _result(answer: Answer) -> GateResult:
+    return GateResult(
+        gate=answer.gate,
+        node=answer.node,
+        passed=answer.passed,
+        reason=answer.reason,
+        step=answer.step,
+        observed=answer.observed,
+        limit=answer.limit,
+    )

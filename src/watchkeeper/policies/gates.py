@@ -8,22 +8,14 @@ exceeded or not reached.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from watchkeeper.core.actions import ActionKind
-from watchkeeper.core.decisions import (
-    ActionRequest,
-    Autonomy,
-    DecisionInput,
-    Gate,
-    GateResult,
-    Reason,
-    Verdict,
-)
-from watchkeeper.policies.compile import Node
+from watchkeeper.core.decisions import ActionRequest, Autonomy, DecisionInput, Gate, Reason, Verdict
+from watchkeeper.policies.meets import Meet, Node
 from watchkeeper.policies.model import FailurePolicy
-from watchkeeper.policies.terms import Bound, Key, Term, Terms
+from watchkeeper.policies.terms import Bound, Key, Term
 
 CORE = "core"
 MAX_NAMED = 16
@@ -33,35 +25,46 @@ _ON_FAILURE = {FailurePolicy.DENY: Verdict.DENY, FailurePolicy.REQUIRE_APPROVAL:
 
 
 class Answer(NamedTuple):
-    """`at_most`: the widest verdict that is left after this gate."""
+    """One step of the walk, field by field as `GateResult` has it. `at_most`: the widest verdict that is left."""
 
-    result: GateResult
+    gate: Gate
+    node: str
+    passed: bool
+    reason: Reason
+    step: int | None
+    observed: float | str | None
+    limit: float | str | None
     at_most: Verdict
 
 
-@dataclass(frozen=True)
-class Case:
-    """One request of a decision with the documents that match it and what they come to."""
+@lru_cache(maxsize=65_536)
+def _nothing_against(gate: Gate, node: str, step: int) -> Answer:
+    """The commonest answer by far, and always the same one."""
+    return Answer(gate, node, True, Reason.PASSED, step, None, None, Verdict.ALLOW)
+
+
+class Case(NamedTuple):
+    """One request of a decision with what the documents that match it come to."""
 
     given: DecisionInput
     request: ActionRequest
-    grants: tuple[Node, ...]
-    limits: tuple[Node, ...]
-    terms: Terms
+    met: Meet
 
-    def bounds(self, term: Term) -> list[tuple[Key, Bound]]:
-        return sorted((key, bound) for key, bound in self.terms.items() if key.term is term)
+    @property
+    def grants(self) -> tuple[Node, ...]:
+        return self.met.grants
 
     @property
     def autonomy(self) -> Autonomy:
-        bound = self.terms.get(Key(Term.AUTONOMY))
-        return Autonomy.NONE if bound is None else list(Autonomy)[int(bound.tightness)]
+        return self.met.autonomy
+
+    def bounds(self, term: Term) -> tuple[tuple[Key, Bound], ...]:
+        return self.met.bounds.get(term, ())
 
     def passed(self, gate: Gate, node: str = CORE, observed: float | str | None = None) -> Answer:
-        result = GateResult(
-            gate=gate, node=node, passed=True, reason=Reason.PASSED, step=self.request.step, observed=observed
-        )
-        return Answer(result, Verdict.ALLOW)
+        if observed is None:
+            return _nothing_against(gate, node, self.request.step)
+        return Answer(gate, node, True, Reason.PASSED, self.request.step, observed, None, Verdict.ALLOW)
 
     def failed(
         self,
@@ -72,16 +75,7 @@ class Case:
         observed: float | str | None = None,
         limit: float | str | None = None,
     ) -> Answer:
-        result = GateResult(
-            gate=gate,
-            node=node,
-            passed=False,
-            reason=reason,
-            step=self.request.step,
-            observed=observed,
-            limit=limit,
-        )
-        return Answer(result, at_most)
+        return Answer(gate, node, False, reason, self.request.step, observed, limit, at_most)
 
     def unless(self, bad: bool, gate: Gate, reason: Reason, at_most: Verdict = Verdict.REQUIRE_APPROVAL) -> Answer:
         """A built-in gate: no document can change what it asks."""
@@ -93,16 +87,16 @@ class Case:
             sign = -1.0 if bound.tightness < 0 else 1.0
             limit = abs(bound.tightness)
             good = observed is not None and sign * observed <= sign * limit
-            result = GateResult(
-                gate=gate,
-                node=bound.node,
-                passed=good,
-                reason=Reason.PASSED if good else reason,
-                step=self.request.step,
-                observed=observed,
-                limit=limit,
+            yield Answer(
+                gate,
+                bound.node,
+                good,
+                Reason.PASSED if good else reason,
+                self.request.step,
+                observed,
+                limit,
+                Verdict.ALLOW if good else _ON_FAILURE[key.on_failure],
             )
-            yield Answer(result, Verdict.ALLOW if good else _ON_FAILURE[key.on_failure])
 
 
 def _protected(case: Case) -> Iterator[Answer]:
@@ -116,7 +110,7 @@ def _grant(case: Case) -> Iterator[Answer]:
 
 
 def _limit(case: Case) -> Iterator[Answer]:
-    yield from _named(case, Gate.LIMIT, case.limits)
+    yield from _named(case, Gate.LIMIT, case.met.limits)
 
 
 def _named(case: Case, gate: Gate, nodes: tuple[Node, ...]) -> Iterator[Answer]:
@@ -127,7 +121,7 @@ def _named(case: Case, gate: Gate, nodes: tuple[Node, ...]) -> Iterator[Answer]:
 
 
 def _autonomy(case: Case) -> Iterator[Answer]:
-    bound = case.terms.get(Key(Term.AUTONOMY))
+    bound = case.met.terms.get(Key(Term.AUTONOMY))
     node = CORE if bound is None else bound.node
     match case.autonomy:
         case Autonomy.NONE:
@@ -238,7 +232,7 @@ def _trust(case: Case) -> Iterator[Answer]:
 
 def _floor(case: Case, gate: Gate, term: Term, reason: Reason, observed: float | None) -> Iterator[Answer]:
     """Who does not reach it may still ask a person. Not known is not reached."""
-    bound = case.terms.get(Key(term))
+    bound = case.met.terms.get(Key(term))
     if bound is None:
         return
     if observed is not None and observed >= -bound.tightness:
@@ -286,10 +280,11 @@ GATES: Mapping[Gate, Callable[[Case], Iterator[Answer]]] = {
 """In the order in which they are asked: that of `Gate`. One that has nothing to say against a request has passed."""
 
 
-def ask(case: Case) -> Iterator[Answer]:
+def ask(case: Case) -> list[Answer]:
     """Every gate in order; where no Grant matches, the gates after it have nothing to narrow."""
+    walk: list[Answer] = []
     for gate, question in GATES.items():
-        answers = list(question(case))
-        yield from answers or [case.passed(gate)]
+        walk += list(question(case)) or [case.passed(gate)]
         if gate is Gate.GRANT and not case.grants:
-            return
+            break
+    return walk

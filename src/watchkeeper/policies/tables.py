@@ -1,12 +1,14 @@
 """The tables of authority: stops, approvals, claims, remedies in force, policy versions.
 
-Columns are what queries need; `body` is the canonical JSON of the contract and is what is read back.
+Columns are what queries need; `body` is the canonical JSON of the contract and is what is read back. Policy documents,
+versions and their history are append-only by trigger, since decisions are replayed with them.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, text
 
+from watchkeeper.store.guards import append_only
 from watchkeeper.store.metadata import METADATA, BigId, InstantText
 
 authority_epoch = Table(
@@ -140,3 +142,6 @@ policy_active = Table(
     Column("version", String(80), ForeignKey("policy_version.version"), nullable=False),
 )
 """One row, id 1."""
+
+for _table in (policy_document, policy_version, policy_activation):
+    append_only(_table)

@@ -24,6 +24,7 @@ from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.policies.compile import Policy, compile_policy
+from watchkeeper.policies.kept import Version
 from watchkeeper.policies.load import PolicySet
 from watchkeeper.policies.model import KINDS, PolicyDocument
 from watchkeeper.policies.rows import insert_or_ignore
@@ -104,6 +105,17 @@ class PolicyVersions:
         async with self._store.read() as tx:
             found = (await tx.execute(select(policy_version.c.version))).scalars().all()
         return {version: await self.load(version) for version in found}
+
+    async def kept(self) -> tuple[list[Version], list[bytes]]:
+        """Every version and every document's bytes, as they are stored, for an export."""
+        versions = select(policy_version).order_by(policy_version.c.version)
+        bodies = select(policy_document.c.body).order_by(policy_document.c.digest)
+        async with self._store.read() as tx:
+            found = [
+                Version(version=row.version, documents=tuple(json.loads(row.documents)))
+                for row in await tx.execute(versions)
+            ]
+            return found, list((await tx.execute(bodies)).scalars())
 
     async def history(self, limit: int = 100) -> tuple[Activation, ...]:
         """The latest first."""

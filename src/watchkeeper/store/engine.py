@@ -16,11 +16,12 @@ from enum import IntEnum
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from watchkeeper.core.errors import ConfigError, StoreError, UnrecordableError
+from watchkeeper.core.errors import ConfigError, LedgerError, StoreError, UnrecordableError
+from watchkeeper.store.guards import MARK
 
 GATE = 0x57_4B_01
 """The advisory lock that claims share and stops take alone (PostgreSQL)."""
@@ -32,6 +33,17 @@ IDLE_MS = 2000
 
 CONNECT_S, SILENT_MS = 5, 10_000
 """How long a server that does not answer may keep us from knowing that it is gone (PostgreSQL)."""
+
+FORBIDDEN = "42501"
+"""PostgreSQL's insufficient_privilege."""
+
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=5000",
+    "recursive_triggers=ON",  # else a REPLACE deletes the old row past the guards
+)
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+psycopg")
 
@@ -150,6 +162,25 @@ class Store:
         if not self.is_sqlite:
             await tx.execute(text("SELECT pg_advisory_xact_lock(:gate)"), {"gate": GATE})
 
+    async def settle(self) -> bool:
+        """Whether what was deleted and overwritten has left the write-ahead log too (SQLite): everything in it is moved
+        into the database file, and it is cut to nothing. False while a long reader holds it up, and on PostgreSQL,
+        which has no such thing to offer."""
+        if not self.is_sqlite:
+            return False
+        await self._turnstile.acquire(Priority.NORMAL)
+        try:
+            with _store_errors():
+                async with self._writer.connect() as connection:
+                    driver = (await connection.get_raw_connection()).driver_connection
+                    assert driver is not None
+                    # past SQLAlchemy, which would begin a transaction first
+                    async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                        busy, *_ = await cursor.fetchone()
+        finally:
+            self._turnstile.release()
+        return not busy
+
     async def close(self) -> None:
         await self._writer.dispose()
         await self._reader.dispose()
@@ -157,19 +188,32 @@ class Store:
 
 class _store_errors:  # reads as a statement: `with _store_errors():`
     """Turns the driver's errors into `StoreError`; constraint violations pass through for callers that expect them.
-    A value that does not fit is that value's fault, not the database's (`UnrecordableError`)."""
+    A value that does not fit is that value's fault, not the database's (`UnrecordableError`); what a guard refused,
+    nobody should have asked for (`LedgerError`)."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, IntegrityError):
+            if MARK in (refusal := _detail(error)):
+                raise LedgerError(
+                    f"the database refuses to change the record: {refusal.partition(MARK)[2]}",
+                    cause="a bug of Watchkeeper, or somebody alters the ledger through its connection",
+                    next_step="watchkeeper ledger verify, and report this as a bug",
+                ) from error
             return
         if isinstance(error, DataError):
             raise UnrecordableError(
                 f"the database cannot hold a value: {_detail(error)}",
                 cause="a text is too long, a number too great, or a character is not storable",
                 next_step="shorten it where it comes from; if that is Watchkeeper, report this as a bug",
+            ) from error
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") == FORBIDDEN:
+            raise StoreError(
+                f"the database role may not do this: {_detail(error)}",
+                cause="the role is held back on purpose, or a right was not granted to it",
+                next_step="watchkeeper config check --connect",
             ) from error
         if isinstance(error, SQLAlchemyError):
             raise StoreError(
@@ -190,7 +234,7 @@ def _sqlite_manners(engine: AsyncEngine, begin: str) -> None:
     def _connect(connection: object, entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # DBAPI connections are untyped
         cursor = connection.cursor()  # type: ignore[attr-defined]
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

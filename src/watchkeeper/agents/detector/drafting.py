@@ -1,17 +1,19 @@
-"""From what a detector saw to a finding with its evidence: the part of the state it was drawn from.
+"""From what a detector saw to a finding with its evidence: the basis that it was judged on.
 
-The same state and time give the same finding, its id included. However long the names of what it is about, it fits a
+The same basis gives the same finding, its id included. However long the names of what it is about, it fits a
 ledger entry: what stands farthest from the subject is left out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from hashlib import sha256 as _sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from watchkeeper.agents.detector.basis import Basis, Case, Terms, kept
+from watchkeeper.agents.detector.facts import Notes
 from watchkeeper.agents.manifest import manifest_digest
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.digest import sha256
@@ -27,9 +29,8 @@ MAX_ATTRIBUTION = 32
 MAX_SUBJECTS = 16
 MAX_FINDING = 48_000
 """Bytes; an entry holds 65,535, with the envelope and what is added to the finding later."""
-MAX_SNAPSHOT = 900_000
-"""Bytes; the evidence store takes a little more."""
-
+_UNKNOWN = sha256(b"")
+"""Stands where the basis' digest will be, which is not known while the finding is drawn."""
 
 CHANGED_BEFORE = timedelta(minutes=15)
 CHANGES = {
@@ -42,14 +43,14 @@ CHANGES = {
 
 
 class Detected(NamedTuple):
-    """A finding, and the bytes whose digest it carries: restored, they give the same finding again."""
+    """A finding, and the basis whose digest it carries, in bytes: judged again, they give the same finding."""
 
     finding: Finding
     snapshot: bytes
 
 
 class Sighting(NamedTuple):
-    """What a detector saw. `fine_since`: how far back it read single buckets; `runs`: the runs it read."""
+    """What a detector saw."""
 
     mode: FailureMode
     subject: Subject
@@ -57,8 +58,6 @@ class Sighting(NamedTuple):
     onset: datetime
     observations: tuple[Observation, ...]
     attribution: tuple[Attribution, ...]
-    fine_since: datetime
-    runs: tuple[str, ...] = ()
     estimated: bool = False
     scope: Scope | None = None
     """Where the detector knows better than the links."""
@@ -66,36 +65,58 @@ class Sighting(NamedTuple):
     """What the detector knows of how the trouble comes to its causes, beside the links."""
 
 
-def draw(sighting: Sighting, specialist: str, state: SignalState, now: datetime) -> Detected:
+ATerms = TypeVar("ATerms", bound=Terms)
+ACase = TypeVar("ACase", bound=Case)
+Judge = Callable[[Notes, ATerms, datetime, ACase], Finding | None]
+"""From what is noted, and nothing else, to a finding, its `state_digest` yet to be set; None if the case is none."""
+
+
+def detect(
+    judge: Judge[ATerms, ACase], cases: Iterable[ACase], config: ATerms, state: SignalState, now: datetime
+) -> tuple[Detected, ...]:
+    """Judges each case, noting what is read on the way."""
+    found = []
+    for case in cases:
+        notes = Notes.on(state)
+        finding = judge(notes, config, now, case)
+        if finding is not None:
+            body = kept(Basis(at=now, config=config, case=case, facts=notes.facts()), finding.subject)
+            found.append(Detected(drawn_from(finding, body), body))
+    return tuple(found)
+
+
+def drawn_from(finding: Finding, body: bytes) -> Finding:
+    return finding.model_copy(update={"state_digest": sha256(body)})
+
+
+def draw(sighting: Sighting, specialist: str, notes: Notes, now: datetime) -> Finding:
     subject = sighting.subject
     causes = [part.subject for part in sighting.attribution if part.subject != subject]
-    edges = tuple(dict.fromkeys([*sighting.ways, *_edges(subject, causes, state)]))[:MAX_EDGES]
-    body = _snapshot(sighting, [subject, *causes, *_ends(edges)], state)
+    edges = tuple(dict.fromkeys([*sighting.ways, *_edges(subject, causes, notes)]))[:MAX_EDGES]
     finding = Finding(
         id=_identity(sighting, specialist, now),
         detector=specialist,
         mode=sighting.mode,
         subject=subject,
-        scope=sighting.scope or state.scope_of(subject),
+        scope=sighting.scope or notes.scope_of(subject),
         severity=sighting.severity,
         onset=sighting.onset,
         detected=now,
-        observations=(*sighting.observations, *_changes([subject, *causes], sighting.onset, state, now)),
+        observations=(*sighting.observations, *_changes([subject, *causes], sighting.onset, notes, now)),
         attribution=sighting.attribution[:MAX_ATTRIBUTION],
         edges=edges,
         estimated=sighting.estimated,
-        state_digest=sha256(body),
+        state_digest=_UNKNOWN,
         code_digest=manifest_digest(specialist),
     )
-    return Detected(_fitted(finding), body)
+    return _fitted(finding)
 
 
-def _changes(subjects: list[Subject], onset: datetime, state: SignalState, now: datetime) -> tuple[Observation, ...]:
+def _changes(subjects: list[Subject], onset: datetime, notes: Notes, now: datetime) -> tuple[Observation, ...]:
     """What was changed about the subject or its causes shortly before the trouble or since, by others and by us. It is
     told, not weighed: a change is no sign of any one mode."""
-    about = frozenset(subjects[:MAX_SUBJECTS])
-    recent = state.changes(onset - CHANGED_BEFORE, now)
-    seen = Counter(CHANGES[kind] for _, kind, _, subject in recent if kind in CHANGES and subject in about)
+    recent = notes.changes(onset - CHANGED_BEFORE, now, frozenset(subjects[:MAX_SUBJECTS]))
+    seen = Counter(CHANGES[kind] for _, kind, _, _ in recent if kind in CHANGES)
     return tuple(
         Observation(sign=sign, observed=float(seen[sign]), expected=0.0, unit="changes") for sign in sorted(seen)
     )
@@ -118,22 +139,8 @@ def _identity(sighting: Sighting, specialist: str, now: datetime) -> FindingId:
     return FindingId(f"fnd_{int(now.timestamp() * 1000):012x}{_sha256(text.encode()).hexdigest()[:16]}")
 
 
-def _edges(subject: Subject, causes: list[Subject], state: SignalState) -> list[Edge]:
+def _edges(subject: Subject, causes: list[Subject], notes: Notes) -> list[Edge]:
     """The ways to the causes first, then what stands around the subject."""
-    found = [edge for cause in causes for edge in state.path(subject, cause) or ()]
-    found += state.around(subject)
+    found = [edge for cause in causes for edge in notes.path(subject, cause) or ()]
+    found += notes.around(subject)
     return found
-
-
-def _ends(edges: Iterable[Edge]) -> list[Subject]:
-    return [end for edge in edges for end in (edge.source, edge.target)]
-
-
-def _snapshot(sighting: Sighting, subjects: list[Subject], state: SignalState) -> bytes:
-    """The part of the state about these subjects; about fewer of them where that is too much to keep."""
-    kept = list(dict.fromkeys(subjects))[:MAX_SUBJECTS]
-    while True:
-        body = state.extract(kept, sighting.runs, sighting.fine_since)
-        if len(body) <= MAX_SNAPSHOT or len(kept) == 1:
-            return body
-        kept = kept[: len(kept) // 2]

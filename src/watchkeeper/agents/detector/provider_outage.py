@@ -8,12 +8,15 @@ well or silent; the provider, when all of several do badly.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import fsum
 from typing import NamedTuple
 
+from watchkeeper.agents.detector.basis import OutageCase
 from watchkeeper.agents.detector.config import ProviderOutageConfig
-from watchkeeper.agents.detector.drafting import Detected, Sighting, draw
+from watchkeeper.agents.detector.drafting import Detected, Sighting, detect, draw
+from watchkeeper.agents.detector.facts import Notes, Reads
 from watchkeeper.agents.manifest import PROVIDER_OUTAGE
-from watchkeeper.core.findings import Attribution, FailureMode, Observation, Severity, Sign
+from watchkeeper.core.findings import Attribution, FailureMode, Finding, Observation, Severity, Sign
 from watchkeeper.core.signals import ErrorClass
 from watchkeeper.core.subjects import Subject, SubjectKind
 from watchkeeper.signals.state import MAX_POINTS, SignalState, Tally
@@ -53,11 +56,11 @@ class _Slot(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        failed = sum(self.errors.values())
+        failed = fsum(self.errors.values())
         return failed / (failed + self.served)
 
 
-def health(state: SignalState, subject: Subject, config: ProviderOutageConfig, now: datetime) -> Health:
+def health(state: Reads, subject: Subject, config: ProviderOutageConfig, now: datetime) -> Health:
     """By the calls and by the declared failure series, whichever is worse."""
     counted = _counted(state, subject, config, now)
     since = now - timedelta(seconds=config.window_s)
@@ -77,17 +80,17 @@ def health(state: SignalState, subject: Subject, config: ProviderOutageConfig, n
     )
 
 
-def _counted(state: SignalState, subject: Subject, config: ProviderOutageConfig, now: datetime) -> Health:
+def _counted(state: Reads, subject: Subject, config: ProviderOutageConfig, now: datetime) -> Health:
     since = now - timedelta(seconds=config.window_s)
     slots = _slots(state, subject, since, now, config)
     used: list[_Slot] = []
     for slot in reversed(slots):
-        if len(used) >= config.consecutive and sum(each.reported for each in used) >= config.min_calls:
+        if len(used) >= config.consecutive and fsum(each.reported for each in used) >= config.min_calls:
             break
         used.append(slot)
-    errors = {kind: sum(slot.errors.get(kind, 0.0) for slot in used) for kind, _ in _SIGNS}
-    failed, served = sum(errors.values()), sum(slot.served for slot in used)
-    reported = sum(slot.reported for slot in used)
+    errors = {kind: fsum(slot.errors.get(kind, 0.0) for slot in used) for kind, _ in _SIGNS}
+    failed, served = fsum(errors.values()), fsum(slot.served for slot in used)
+    reported = fsum(slot.reported for slot in used)
     ratio = failed / (failed + served) if failed + served > 0 else None
     failing = [slot for slot in used if slot.ratio >= config.error_ratio]
     enough = reported >= config.min_calls and len(failing) >= config.consecutive
@@ -103,9 +106,7 @@ def _counted(state: SignalState, subject: Subject, config: ProviderOutageConfig,
     )
 
 
-def _slots(
-    state: SignalState, subject: Subject, since: datetime, now: datetime, config: ProviderOutageConfig
-) -> list[_Slot]:
+def _slots(state: Reads, subject: Subject, since: datetime, now: datetime, config: ProviderOutageConfig) -> list[_Slot]:
     """The buckets in which calls reached the subject, with the failures that name nobody but must be its own."""
     end = now + timedelta(microseconds=1)
     tallies = dict(state.buckets(subject, since, end))
@@ -124,7 +125,7 @@ def _slots(
 
 
 def _unplaced(
-    state: SignalState, subject: Subject, since: datetime, now: datetime, config: ProviderOutageConfig
+    state: Reads, subject: Subject, since: datetime, now: datetime, config: ProviderOutageConfig
 ) -> dict[datetime, Tally]:
     """Provider faults of the model group that name no deployment, if this is the only one that served it of late.
 
@@ -153,29 +154,57 @@ def _onset(slots: list[_Slot], config: ProviderOutageConfig, now: datetime) -> d
     return onset
 
 
+_Blamed = tuple[Health, list[Health]]
+"""Who is to blame, and the deployments that do badly of it."""
+
+
 def evaluate(state: SignalState, config: ProviderOutageConfig, now: datetime) -> tuple[Detected, ...]:
+    return detect(judge, _cases(state, config, now), config, state, now)
+
+
+def _cases(state: SignalState, config: ProviderOutageConfig, now: datetime) -> list[OutageCase]:
     healths = {
         subject: health(state, subject, config, now) for subject in _known(SubjectKind.DEPLOYMENT, state, config)
     }
-    blamed: list[tuple[Health, list[Health]]] = []
+    cases: list[OutageCase] = []
     placed: set[Subject] = set()
     for provider in _known(SubjectKind.PROVIDER, state, config):
         own = [
             healths[edge.source] for edge in state.around(provider) if _deploys(edge.source, provider, healths, state)
         ]
-        placed.update(each.subject for each in own)
-        bad, spoken = [each for each in own if each.bad], [each for each in own if each.ratio is not None]
-        if len(bad) > 1 and len(bad) == len(spoken):
-            blamed.append((health(state, provider, config, now), bad))
-        else:
-            blamed += [(each, [each]) for each in bad]
-        if not own:
-            whole = health(state, provider, config, now)
-            blamed += [(whole, [])] if whole.bad else []
-    blamed += [
-        (each, [each]) for subject, each in sorted(healths.items(), key=_by_name) if each.bad and subject not in placed
-    ]
-    return tuple(draw(_sighting(who, parts, state, config, now), PROVIDER_OUTAGE, state, now) for who, parts in blamed)
+        names = tuple(each.subject for each in own)
+        placed.update(names)
+        for who, _ in _blamed(provider, own, state, config, now):
+            cases.append(OutageCase(subject=who.subject, provider=provider, deployments=names))
+    alone = [subject for subject in sorted(healths, key=lambda each: each.id) if subject not in placed]
+    cases += [OutageCase(subject=each, provider=None, deployments=(each,)) for each in alone if healths[each].bad]
+    return cases
+
+
+def judge(notes: Notes, config: ProviderOutageConfig, now: datetime, case: OutageCase) -> Finding | None:
+    own = [health(notes, each, config, now) for each in case.deployments]
+    blamed = _each(own) if case.provider is None else _blamed(case.provider, own, notes, config, now)
+    for who, parts in blamed:
+        if who.subject == case.subject:
+            return draw(_sighting(who, parts, notes, config, now), PROVIDER_OUTAGE, notes, now)
+    return None
+
+
+def _blamed(
+    provider: Subject, own: list[Health], state: Reads, config: ProviderOutageConfig, now: datetime
+) -> list[_Blamed]:
+    """The provider, or those of its deployments that do badly."""
+    bad, spoken = [each for each in own if each.bad], [each for each in own if each.ratio is not None]
+    if len(bad) > 1 and len(bad) == len(spoken):
+        return [(health(state, provider, config, now), bad)]
+    if own:
+        return _each(bad)
+    whole = health(state, provider, config, now)
+    return [(whole, [])] if whole.bad else []
+
+
+def _each(healths: list[Health]) -> list[_Blamed]:
+    return [(each, [each]) for each in healths if each.bad]
 
 
 def _known(kind: SubjectKind, state: SignalState, config: ProviderOutageConfig) -> list[Subject]:
@@ -184,17 +213,11 @@ def _known(kind: SubjectKind, state: SignalState, config: ProviderOutageConfig) 
     return sorted({*state.subjects(kind), *named}, key=lambda subject: subject.id)
 
 
-def _by_name(item: tuple[Subject, Health]) -> str:
-    return item[0].id
-
-
 def _deploys(source: Subject, provider: Subject, healths: dict[Subject, Health], state: SignalState) -> bool:
     return source in healths and bool(state.edges_between(source, provider))
 
 
-def _sighting(
-    who: Health, parts: list[Health], state: SignalState, config: ProviderOutageConfig, now: datetime
-) -> Sighting:
+def _sighting(who: Health, parts: list[Health], notes: Notes, config: ProviderOutageConfig, now: datetime) -> Sighting:
     subject = who.subject
     ratio = who.ratio or 0.0
     since = now - timedelta(seconds=max(config.window_s, config.lookback_s))
@@ -203,15 +226,14 @@ def _sighting(
         subject=subject,
         severity=Severity.CRITICAL if ratio >= config.critical_ratio else Severity.WARNING,
         onset=min([who.onset, *(part.onset for part in parts)]),
-        observations=_observations(who, parts, state, config, since),
-        attribution=_attribution(who, parts, state),
-        fine_since=since,
+        observations=_observations(who, parts, notes, config, since),
+        attribution=_attribution(who, parts),
         estimated=who.estimated,
     )
 
 
 def _observations(
-    who: Health, parts: list[Health], state: SignalState, config: ProviderOutageConfig, since: datetime
+    who: Health, parts: list[Health], notes: Notes, config: ProviderOutageConfig, since: datetime
 ) -> tuple[Observation, ...]:
     counts = dict(who.errors)
     found = [
@@ -224,19 +246,19 @@ def _observations(
         expected = config.error_ratio
         found.append(Observation(sign=Sign.FAILURE_SERIES, observed=series, expected=expected, unit="share"))
     subjects = dict.fromkeys([who.subject, *(part.subject for part in parts)])
-    levels = [level for each in subjects if (level := state.level(config.state_series, each, since))]
+    levels = [level for each in subjects if (level := notes.level(config.state_series, each, since))]
     if levels:
         found.append(Observation(sign=Sign.GATEWAY_STATE, observed=max(levels), expected=0.0, unit="state"))
-    alerts = {name for each in subjects for name in state.alerts(each)}
+    alerts = {name for each in subjects for name in notes.alerts(each)}
     if alerts:
         found.append(Observation(sign=Sign.ALERT, observed=float(len(alerts)), expected=0.0, unit="alerts"))
     return tuple(found)
 
 
-def _attribution(who: Health, parts: list[Health], state: SignalState) -> tuple[Attribution, ...]:
+def _attribution(who: Health, parts: list[Health]) -> tuple[Attribution, ...]:
     """The blamed subject, then each failing deployment by its share of the failures."""
-    failed = {part.subject: sum(count for _, count in part.errors) for part in parts if part.subject != who.subject}
-    total = sum(failed.values())
+    failed = {part.subject: fsum(count for _, count in part.errors) for part in parts if part.subject != who.subject}
+    total = fsum(failed.values())
     shares = [Attribution(subject=each, share=count / total) for each, count in failed.items() if total]
     shares.sort(key=lambda part: (-part.share, str(part.subject)))
     return (Attribution(subject=who.subject, share=1.0), *shares)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from watchkeeper.agents.detector.basis import LoopCase
 from watchkeeper.agents.detector.config import RunawayLoopConfig
-from watchkeeper.agents.detector.drafting import Detected, Sighting, draw
+from watchkeeper.agents.detector.drafting import Detected, Sighting, detect, draw
+from watchkeeper.agents.detector.facts import Notes
 from watchkeeper.agents.manifest import RUNAWAY_LOOP
-from watchkeeper.core.findings import Attribution, FailureMode, Observation, Severity, Sign
+from watchkeeper.core.findings import Attribution, FailureMode, Finding, Observation, Severity, Sign
 from watchkeeper.core.subjects import Edge, EdgeSource, Scope, Subject, SubjectKind
 from watchkeeper.signals.state import RunView, SignalState
 
 MANY_RUNS = 3
-MAX_RUNS_KEPT = 3
 
 
 def signs_of(run: RunView, config: RunawayLoopConfig, now: datetime) -> tuple[Observation, ...]:
@@ -53,17 +54,20 @@ def looping(
 
 def evaluate(state: SignalState, config: RunawayLoopConfig, now: datetime) -> tuple[Detected, ...]:
     groups = looping(state, config, now)
-    return tuple(
-        draw(_sighting(agent, key, groups[agent, key], state, config), RUNAWAY_LOOP, state, now)
-        for agent, key in sorted(groups)
-    )
+    cases = (LoopCase(agent=a, key=k, runs=tuple(run for run, _ in groups[a, k])) for a, k in sorted(groups))
+    return detect(judge, cases, config, state, now)
+
+
+def judge(notes: Notes, config: RunawayLoopConfig, now: datetime, case: LoopCase) -> Finding | None:
+    runs = [(run, signs) for run in case.runs if (signs := signs_of(run, config, now))]
+    return draw(_sighting(case.agent, case.key, runs, notes, config), RUNAWAY_LOOP, notes, now) if runs else None
 
 
 def _sighting(
     agent: str,
     key: str,
     runs: list[tuple[RunView, tuple[Observation, ...]]],
-    state: SignalState,
+    notes: Notes,
     config: RunawayLoopConfig,
 ) -> Sighting:
     observations = _strongest(observation for _, signs in runs for observation in signs)
@@ -79,15 +83,13 @@ def _sighting(
         onset=min(run.started for run in views),
         observations=observations,
         attribution=tuple(Attribution(subject=each, share=1.0) for each in named),
-        fine_since=min(run.last for run in views),
-        runs=tuple(run.id for run in views[:MAX_RUNS_KEPT]),
         estimated=any(run.estimated for run in views),
-        scope=_scope(subject, views[0], state),
-        ways=_ways(key, views, state),
+        scope=_scope(subject, views[0], notes),
+        ways=_ways(key, views, notes),
     )
 
 
-def _ways(key: str, views: list[RunView], state: SignalState) -> tuple[Edge, ...]:
+def _ways(key: str, views: list[RunView], notes: Notes) -> tuple[Edge, ...]:
     """From the run to its key: proven where the gateway's record of its calls says so, or where configuration gives
     the key to the service that the run names. A span's own word on the key proves nothing."""
     if not key:
@@ -96,14 +98,14 @@ def _ways(key: str, views: list[RunView], state: SignalState) -> tuple[Edge, ...
     known_from = EdgeSource.SPAN
     if all(run.key_joined for run in views):
         known_from = EdgeSource.CALL_ID
-    elif all(_serves(run.service, through, state) for run in views):
+    elif all(_serves(run.service, through, notes) for run in views):
         known_from = EdgeSource.CONFIG
     run = Subject(kind=SubjectKind.RUN, id=views[0].id)
     return (Edge(source=run, target=through, known_from=known_from),)
 
 
-def _serves(service: str, key: Subject, state: SignalState) -> bool:
-    between = state.edges_between(Subject(kind=SubjectKind.SERVICE, id=service), key)
+def _serves(service: str, key: Subject, notes: Notes) -> bool:
+    between = notes.edges_between(Subject(kind=SubjectKind.SERVICE, id=service), key)
     return any(edge.known_from is EdgeSource.CONFIG for edge in between)
 
 
@@ -120,9 +122,9 @@ def _strongest(observations: Iterable[Observation]) -> tuple[Observation, ...]:
     return tuple(best[sign] for sign in sorted(best))
 
 
-def _scope(subject: Subject, run: RunView, state: SignalState) -> Scope:
+def _scope(subject: Subject, run: RunView, notes: Notes) -> Scope:
     """What the links tell; a run that made no call yet is placed by its own spans."""
-    known = state.scope_of(subject)
-    if known != state.topology.unassigned() or not run.service:
+    known = notes.scope_of(subject)
+    if known != notes.unassigned or not run.service:
         return known
-    return Scope(environment=run.environment or state.topology.default_environment, service=run.service)
+    return Scope(environment=run.environment or notes.unassigned.environment, service=run.service)

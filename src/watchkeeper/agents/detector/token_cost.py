@@ -6,16 +6,19 @@ It sees rates, not their worth: a launch that triples traffic is a spike to it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
+from math import fsum
 from typing import NamedTuple
 
 from watchkeeper.agents.detector.baseline import Baseline, Line, learn
+from watchkeeper.agents.detector.basis import CostCase, Spike
 from watchkeeper.agents.detector.config import TokenCostConfig
-from watchkeeper.agents.detector.drafting import Detected, Sighting, draw
+from watchkeeper.agents.detector.drafting import Detected, Sighting, detect, draw
+from watchkeeper.agents.detector.facts import Notes, Reads
 from watchkeeper.agents.manifest import COST_SPIKE
-from watchkeeper.core.findings import Attribution, FailureMode, Observation, Severity, Sign
+from watchkeeper.core.findings import Attribution, FailureMode, Finding, Observation, Severity, Sign
 from watchkeeper.core.subjects import Subject, SubjectKind
 from watchkeeper.signals.state import SignalState
 
@@ -48,7 +51,7 @@ class Rate(NamedTuple):
         return max(0.0, self.live - self.baseline.median)
 
 
-def measure(state: SignalState, subject: Subject, config: TokenCostConfig, now: datetime) -> Rate | None:
+def measure(state: Reads, subject: Subject, config: TokenCostConfig, now: datetime) -> Rate | None:
     """None for a subject with no traffic in memory."""
     steps = state.steps(subject)
     if not steps:
@@ -76,7 +79,7 @@ def measure(state: SignalState, subject: Subject, config: TokenCostConfig, now: 
     return Rate(
         subject=subject,
         unit=unit,
-        live=sum(full) / len(full) if full else sum(whole) / len(whole),
+        live=fsum(full) / len(full) if full else fsum(whole) / len(whole),
         baseline=baseline,
         limit=limit,
         over=over,
@@ -101,13 +104,30 @@ def _remedied(start: datetime, step: timedelta, remedies: Iterable[tuple[datetim
 
 
 def evaluate(state: SignalState, config: TokenCostConfig, now: datetime) -> tuple[Detected, ...]:
-    spikes: list[Rate] = []
+    return detect(judge, _cases(state, config, now), config, state, now)
+
+
+def _cases(state: SignalState, config: TokenCostConfig, now: datetime) -> list[CostCase]:
+    spikes: list[Spike] = []
     for kind in _CAUSES:
         awake = [subject for subject in state.subjects(kind) if _awake(state, subject, config, now)]
         rates = [rate for subject in awake if (rate := measure(state, subject, config, now))]
-        hot = [rate for rate in rates if len(rate.over) >= config.needed]
-        spikes += [rate for rate in hot if not _explained(rate, spikes, state)]
-    return tuple(draw(_sighting(spike, spikes, state, config, now), COST_SPIKE, state, now) for spike in spikes)
+        own = [rate for rate in rates if _spikes(rate, spikes, state, config)]
+        spikes += [Spike(subject=rate.subject, unit=rate.unit, excess=rate.excess) for rate in own]
+    return [CostCase(subject=each.subject, spikes=tuple(spikes)) for each in spikes]
+
+
+def judge(notes: Notes, config: TokenCostConfig, now: datetime, case: CostCase) -> Finding | None:
+    rate = measure(notes, case.subject, config, now)
+    first = _CAUSES.index(case.subject.kind)
+    causes = [each for each in case.spikes if _CAUSES.index(each.subject.kind) < first]
+    if rate is None or not _spikes(rate, causes, notes, config):
+        return None
+    return draw(_sighting(rate, case.spikes, notes, config, now), COST_SPIKE, notes, now)
+
+
+def _spikes(rate: Rate, causes: Sequence[Spike], state: Reads, config: TokenCostConfig) -> bool:
+    return len(rate.over) >= config.needed and not _explained(rate, causes, state)
 
 
 def _awake(state: SignalState, subject: Subject, config: TokenCostConfig, now: datetime) -> bool:
@@ -119,15 +139,14 @@ def _awake(state: SignalState, subject: Subject, config: TokenCostConfig, now: d
     return usd > min(config.floor_usd_per_min, ceiling) or tokens > config.floor_tokens_per_min
 
 
-def _explained(rate: Rate, causes: list[Rate], state: SignalState) -> bool:
+def _explained(rate: Rate, causes: Sequence[Spike], state: Reads) -> bool:
     linked = [cause for cause in causes if state.path(cause.subject, rate.subject) is not None]
     if any(cause.unit != rate.unit for cause in linked):
         return True
-    return bool(linked) and sum(cause.excess for cause in linked) >= _EXPLAINED * rate.excess
+    return bool(linked) and fsum(cause.excess for cause in linked) >= _EXPLAINED * rate.excess
 
 
-def _sighting(spike: Rate, spikes: list[Rate], state: SignalState, config: TokenCostConfig, now: datetime) -> Sighting:
-    step = timedelta(seconds=state.config.step_s)
+def _sighting(spike: Rate, spikes: Sequence[Spike], notes: Notes, config: TokenCostConfig, now: datetime) -> Sighting:
     priced = spike.unit == USD
     expected = spike.baseline.median
     if spike.baseline.known < config.min_history and spike.limit is not None:
@@ -141,24 +160,23 @@ def _sighting(spike: Rate, spikes: list[Rate], state: SignalState, config: Token
         observations=(
             Observation(sign=Sign.RATE_OVER_BASELINE, observed=spike.live, expected=expected, unit=spike.unit),
         ),
-        attribution=_attribution(spike, spikes, state, config, now),
-        fine_since=now - step * (config.of + 1),
+        attribution=_attribution(spike, spikes, notes, config, now),
         estimated=spike.estimated,
     )
 
 
 def _attribution(
-    spike: Rate, spikes: list[Rate], state: SignalState, config: TokenCostConfig, now: datetime
+    spike: Rate, spikes: Sequence[Spike], notes: Notes, config: TokenCostConfig, now: datetime
 ) -> tuple[Attribution, ...]:
     """The subject's share of all the excess of its kind, then what of its own excess runs through its neighbours."""
     same = [each for each in spikes if each.subject.kind == spike.subject.kind and each.unit == spike.unit]
-    total = sum(each.excess for each in same)
+    total = fsum(each.excess for each in same)
     parts = [Attribution(subject=spike.subject, share=spike.excess / total if total else 1.0)]
-    ends = {end for edge in state.around(spike.subject) for end in (edge.source, edge.target)} - {spike.subject}
+    ends = {end for edge in notes.around(spike.subject) for end in (edge.source, edge.target)} - {spike.subject}
     for neighbour in sorted(ends, key=str):
-        if neighbour.kind not in _RELATED or state.path(spike.subject, neighbour) is None:
+        if neighbour.kind not in _RELATED or notes.path(spike.subject, neighbour) is None:
             continue
-        rate = measure(state, neighbour, config, now)
+        rate = measure(notes, neighbour, config, now)
         if rate is not None and rate.unit == spike.unit and spike.excess > 0:
             share = min(1.0, rate.excess / spike.excess)
             if share >= 0.05:

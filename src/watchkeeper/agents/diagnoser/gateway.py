@@ -62,18 +62,22 @@ def diagnose(
     meant = _gravest(findings)
     basis = Basis(incident=incident, at=now, findings=meant, edges=_edges(meant, state))
     body = canonical_model(basis)
+    return Diagnosed(judge(basis, body, identity), body)
+
+
+def judge(basis: Basis, body: bytes, identity: DiagnosisId) -> Diagnosis:
+    """What the basis, which is `body` in bytes, says: the same one whenever it is asked."""
     causes = causes_of(basis)
-    diagnosis = Diagnosis(
+    return Diagnosis(
         id=identity,
-        incident=incident,
+        incident=basis.incident,
         diagnoser=GATEWAY_DIAGNOSER,
-        at=now,
+        at=basis.at,
         causes=causes,
         novel=not causes or causes[0].confidence < GOOD_ENOUGH,
         state_digest=sha256(body),
         code_digest=manifest_digest(GATEWAY_DIAGNOSER),
     )
-    return Diagnosed(diagnosis, body)
 
 
 def _gravest(findings: Sequence[Finding]) -> tuple[Finding, ...]:

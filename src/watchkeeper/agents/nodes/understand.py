@@ -44,8 +44,8 @@ async def diagnose(watch: Watcher, state: WatchState) -> WatchState:
         return found.diagnosis
 
     async def write(tx: AsyncConnection, diagnosis: Diagnosis) -> None:
-        await watch.crew.evidence.put(tx, EvidenceKind.SNAPSHOT, snapshot)
-        await watch.append(tx, EntryType.DIAGNOSIS, diagnosis)
+        basis = await watch.crew.evidence.put(tx, EvidenceKind.SNAPSHOT, snapshot)
+        await watch.append(tx, EntryType.DIAGNOSIS, diagnosis.model_copy(update={"evidence": (basis,)}))
         await watch.status(tx, Status.PROPOSING)
 
     diagnosis = await watch.steps.once(f"diagnose/{state.get('attempt', 0)}", Diagnosis, think, write)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 
 from watchkeeper.api.auth import Viewer, Wired
+from watchkeeper.core.entries import EntryType
 from watchkeeper.ledger.reader import Entry
 
 router = APIRouter(tags=["ledger"])
@@ -17,9 +21,15 @@ async def entries(
     after: int = Query(default=-1, ge=-1),
     limit: int = Query(default=100, ge=1, le=1000),
     subject: str | None = None,
+    kinds: Annotated[list[EntryType] | None, Query(alias="type")] = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
 ) -> list[Entry]:
-    """Sequenced entries with an index greater than `after`, oldest first."""
-    return await wired.log.find(subject=subject, after=after, limit=limit)
+    """Sequenced entries with an index greater than `after` that fit every filter, oldest first; `type` may be given
+    again, and since <= time < until."""
+    return await wired.log.find(
+        subject=subject, types=tuple(kinds or ()), since=since, until=until, after=after, limit=limit
+    )
 
 
 @router.get("/v1/ledger/tail")

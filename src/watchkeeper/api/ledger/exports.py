@@ -1,39 +1,51 @@
-"""The signed log as files."""
+"""The signed log as files, in one stream: a tar that is made while it is read."""
 
 from __future__ import annotations
 
 import tarfile
-import tempfile
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
-from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 
 from watchkeeper.api.auth import Viewer, Wired
-from watchkeeper.ledger.export import export
+from watchkeeper.core.errors import LedgerError
+from watchkeeper.ledger.members import Format, Member, members
+from watchkeeper.policies.kept import policy_files
 
 router = APIRouter(tags=["ledger"])
 
 
-@router.get("/v1/ledger/export", response_class=FileResponse)
-async def exported(wired: Wired, caller: Viewer) -> FileResponse:
-    """Everything up to the newest checkpoint, as a tar of the export's files."""
-    scratch = tempfile.TemporaryDirectory(prefix="watchkeeper-export-")
-    try:
-        directory = Path(scratch.name) / "export"
-        await export(wired.log, directory, wired.vkey)
-        archive = await run_in_threadpool(_tar, directory)
-    except BaseException:
-        scratch.cleanup()
-        raise
-    return FileResponse(archive, media_type="application/x-tar", background=BackgroundTask(scratch.cleanup))
+@router.get("/v1/ledger/export", response_class=StreamingResponse)
+async def exported(wired: Wired, caller: Viewer, form: Format = Format.BOTH) -> StreamingResponse:
+    """Everything up to the newest checkpoint, as a tar of the export's files, with the policies that its decisions
+    name; `vkey` is the last of them, so that a tar without it is not whole."""
+    files = members(wired.log, wired.vkey, form, policy_files(*await wired.versions.kept()))
+    first = await anext(files)  # an empty log is told now, while there is still a status to tell it with
+    return StreamingResponse(_tar(first, files), media_type="application/x-tar")
 
 
-def _tar(directory: Path) -> Path:
-    archive = directory.with_suffix(".tar")
-    with tarfile.open(archive, "w") as tar:
-        for file in sorted(directory.iterdir()):
-            tar.add(file, arcname=file.name)
-    return archive
+async def _tar(first: Member, others: AsyncIterator[Member]) -> AsyncIterator[bytes]:
+    async for piece in _file(first):
+        yield piece
+    async for member in others:
+        async for piece in _file(member):
+            yield piece
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+async def _file(member: Member) -> AsyncIterator[bytes]:
+    header = tarfile.TarInfo(member.name)
+    header.size = member.size
+    yield header.tobuf(tarfile.GNU_FORMAT)
+    sent = 0
+    async for piece in member.pieces:
+        sent += len(piece)
+        yield piece
+    if sent != member.size:
+        raise LedgerError(
+            f"{member.name} has {sent} bytes instead of {member.size}",
+            cause="rows of the ledger were changed while it was exported",
+            next_step="watchkeeper ledger verify",
+        )
+    yield bytes(-member.size % tarfile.BLOCKSIZE)

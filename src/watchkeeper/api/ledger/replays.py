@@ -1,9 +1,12 @@
-"""Replay: decisions made again from what was recorded."""
+"""Replay: findings, diagnoses and decisions made again from what was recorded."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter, Query
+
+from watchkeeper.agents import recompute
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import NotFoundError
@@ -16,12 +19,15 @@ router = APIRouter(tags=["ledger"])
 
 
 @router.post("/v1/ledger/replay")
-async def replay(wired: Wired, caller: Viewer) -> ReplayReport:
-    """Makes every recorded decision again from its recorded input, and compares byte for byte."""
-    return await replay_log(wired.log.iterate(), await _recomputers(wired.versions))
+async def replay(
+    wired: Wired, caller: Viewer, kind: Annotated[tuple[EntryType, ...], Query(max_length=len(EntryType))] = ()
+) -> ReplayReport:
+    """Makes every recorded decision again from its recorded input, and every finding and diagnosis from its recorded
+    basis, and compares byte for byte. `kind` (repeatable): of these kinds of entries only."""
+    return await replay_log(wired.log.iterate(types=kind), await recomputers(wired.versions), wired.evidence.get)
 
 
-async def _recomputers(versions: PolicyVersions) -> Recomputers:
+async def recomputers(versions: PolicyVersions) -> Recomputers:
     """Every kind of entry that can be made again, with all policies that were ever active."""
     policies = await versions.every()
 
@@ -34,4 +40,5 @@ async def _recomputers(versions: PolicyVersions) -> Recomputers:
 
     known = Recomputers()
     known.register(EntryType.DECISION, decision_recomputer(load))
+    recompute.register(known)
     return known

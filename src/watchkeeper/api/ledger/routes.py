@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from watchkeeper.api.ledger import archives, checkpoints, checks, entries, exports, prunings, replays
+from watchkeeper.api.ledger import (
+    archives,
+    checkpoints,
+    checks,
+    entries,
+    erasing,
+    exports,
+    figures,
+    incident_replay,
+    proofs,
+    prunings,
+    replays,
+    tlog,
+    witnesses,
+)
+
+READING = (entries, figures, checkpoints, checks, proofs, replays, incident_replay, exports, tlog, witnesses)
+KEEPING = (erasing, archives, prunings)
 
 router = APIRouter()
-for part in (entries, checkpoints, checks, replays, exports, archives, prunings):
+for part in (*READING, *KEEPING):
     router.include_router(part.router)

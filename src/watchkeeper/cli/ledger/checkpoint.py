@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from watchkeeper.cli import out
@@ -13,9 +15,15 @@ def register(app: typer.Typer) -> None:
     app.command()(key)
 
 
-def checkpoint(context: typer.Context, json: Json = False) -> None:
+def checkpoint(
+    context: typer.Context,
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="The newest that the configured quorum cosigned.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """The newest signed checkpoint. Keep one elsewhere, as the anchor of a verify."""
-    note = client(context).text("/v1/ledger/checkpoint")
+    note = client(context).text(f"/v1/ledger/checkpoint{'?cosigned=true' if cosigned else ''}")
     if json:
         out.as_json({"checkpoint": note})
     else:

@@ -8,6 +8,6 @@ from watchkeeper.signals.state.config import StateConfig
 from watchkeeper.signals.state.levels import MAX_POINTS
 from watchkeeper.signals.state.runs import RunView
 from watchkeeper.signals.state.state import SignalState
-from watchkeeper.signals.state.tally import Tally
+from watchkeeper.signals.state.tally import StepSum, Tally
 
-__all__ = ["MAX_POINTS", "RunView", "SignalState", "StateConfig", "Tally"]
+__all__ = ["MAX_POINTS", "RunView", "SignalState", "StateConfig", "StepSum", "Tally"]

@@ -122,7 +122,7 @@ class Levels:
         self._changes = {key: change for key, change in self._changes.items() if change.at >= before_us}
         self._remedies = {mark: until for mark, until in self._remedies.items() if until >= before_us}
 
-    def dump(self, only: frozenset[Ref] | None = None) -> JsonValue:
+    def dump(self) -> JsonValue:
         """Numbers are written as text: the snapshot holds no floats, whose canonical form is slow to make."""
         return [
             [
@@ -134,12 +134,10 @@ class Levels:
                     [[point.at, point.source, point.id, repr(point.value)] for point in points],
                 ]
                 for (name, kind, id_, labels), points in sorted(self._series.items())
-                if only is None or (kind, id_) in only
             ],
             [
                 [*key, change.at, change.kind, change.name, *change.ref, change.active]
                 for key, change in sorted(self._changes.items())
-                if only is None or change.ref in only
             ],
             [[*ref, since, until] for ref, since, until in self.remedies()],
         ]

@@ -236,22 +236,15 @@ class Links:
         environment, service = min(counts, key=lambda place: (-counts[place], place))
         return Scope(environment=environment or self._topology.default_environment, service=service)
 
-    def dump(self, only: frozenset[Ref] | None = None) -> JsonValue:
-        def kept(*refs: Ref) -> bool:
-            return only is None or all(ref in only for ref in refs)
-
+    def dump(self) -> JsonValue:
         return [
+            [[*link[0], *link[1], link[2], teller, n] for (link, teller), n in sorted(self._told.items())],
             [
-                [*link[0], *link[1], link[2], teller, n]
-                for (link, teller), n in sorted(self._told.items())
-                if kept(link[0], link[1])
-            ],
-            [
-                [epoch, [[*link[0], *link[1], link[2], n] for link, n in sorted(links.items()) if kept(*link[:2])]]
+                [epoch, [[*link[0], *link[1], link[2], n] for link, n in sorted(links.items())]]
                 for epoch, links in sorted(self._seen.items())
             ],
             [
-                [epoch, [[*entry[0], *entry[1:], n] for entry, n in sorted(places.items()) if kept(entry[0])]]
+                [epoch, [[*entry[0], *entry[1:], n] for entry, n in sorted(places.items())]]
                 for epoch, places in sorted(self._places.items())
             ],
         ]

@@ -264,15 +264,11 @@ class Runs:
                 self._add_up(run, old)
                 run.dependents = {call for call in run.dependents if known(call)}
 
-    def dump(self, only: frozenset[str] | None = None) -> JsonValue:
+    def dump(self) -> JsonValue:
         return [
             [
                 run_id,
-                [
-                    [name, list(step)]
-                    for name, step in sorted(run.steps.items())
-                    if only is None or not self._enclosing(name, step)
-                ],
+                [[name, list(step)] for name, step in sorted(run.steps.items())],
                 _plain(run.past),
                 [[*key, count] for key, count in sorted(run.keys.items())],
                 [*sorted(run.dependents)],
@@ -280,7 +276,6 @@ class Runs:
                 [[*entry, count] for entry, count in sorted(run.names.items())],
             ]
             for run_id, run in sorted(self._runs.items())
-            if only is None or run_id in only
         ]
 
     def load(self, rows: list[RunRow]) -> None:

@@ -6,7 +6,6 @@ A snapshot fits the bucket and step it was made with; configuration and prices a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from pydantic import JsonValue, ValidationError
 
@@ -16,18 +15,9 @@ from watchkeeper.core.model import Contract
 from watchkeeper.signals.state.calls import CallRow
 from watchkeeper.signals.state.levels import LevelRows
 from watchkeeper.signals.state.links import LinkRows
-from watchkeeper.signals.state.refs import Ref
 from watchkeeper.signals.state.runs import RunRow
 from watchkeeper.signals.state.traces import TraceRows
 from watchkeeper.signals.state.windows import SeriesRow
-
-
-class Cut(NamedTuple):
-    """Which part to write: these subjects and runs, fine buckets from `fine_from`; None for all."""
-
-    subjects: frozenset[Ref] | None = None
-    runs: frozenset[str] | None = None
-    fine_from: int = 0
 
 
 class Snapshot(Contract):

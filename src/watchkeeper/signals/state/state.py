@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from pydantic import JsonValue
-
 from watchkeeper.core.entries import Eviction
 from watchkeeper.core.signals import Call, Event, EventKind, Sample, Signal, Span, SpanOp, Usage
 from watchkeeper.core.sli import SERIES, Sli, SliReading, SubjectSet
@@ -26,7 +24,7 @@ from watchkeeper.signals.state.links import Links
 from watchkeeper.signals.state.reading import judge, judge_series
 from watchkeeper.signals.state.refs import Ref, ref_of, subject_of
 from watchkeeper.signals.state.runs import Runs, RunView
-from watchkeeper.signals.state.snapshot import Cut, decode, encode
+from watchkeeper.signals.state.snapshot import decode, encode
 from watchkeeper.signals.state.tally import PRIMARY, UNPLACED, Cell, StepSum, Tally, step_sum, tally_of
 from watchkeeper.signals.state.traces import Traces
 from watchkeeper.signals.state.views import Config, Merged, Price, view_of_call, view_of_span
@@ -273,32 +271,21 @@ class SignalState:
 
     def snapshot(self) -> bytes:
         """Everything, as canonical JSON."""
-        return encode(self._parts(Cut()))
-
-    def extract(self, subjects: Iterable[Subject], runs: Iterable[str], fine_since: datetime) -> bytes:
-        """The part that concerns some subjects and runs: evidence from which the same finding can be drawn again.
-
-        Buckets before `fine_since` are added up into steps, reports of single calls are left out.
-        """
-        bucket = to_us(fine_since) // self._windows.step_us * self._windows.per_step
-        only = frozenset(ref_of(subject) for subject in subjects)
-        return encode(self._parts(Cut(only, frozenset(runs), bucket)))
-
-    def _parts(self, cut: Cut) -> dict[str, JsonValue]:
-        whole = cut.subjects is None
-        return {
-            "bucket_us": self._windows.bucket_us,
-            "step_us": self._windows.step_us,
-            "now_us": self._now_us,
-            "heard_us": self._heard_us,
-            "windows": self._windows.dump(cut.subjects, cut.fine_from),
-            "links": self._links.dump(cut.subjects),
-            "levels": self._levels.dump(cut.subjects),
-            "runs": self._runs.dump(cut.runs),
-            "traces": self._traces.dump() if whole else [[], []],
-            "calls": self._calls.dump() if whole else [],
-            "evictions": self._evictions.dump() if whole else [],
-        }
+        return encode(
+            {
+                "bucket_us": self._windows.bucket_us,
+                "step_us": self._windows.step_us,
+                "now_us": self._now_us,
+                "heard_us": self._heard_us,
+                "windows": self._windows.dump(),
+                "links": self._links.dump(),
+                "levels": self._levels.dump(),
+                "runs": self._runs.dump(),
+                "traces": self._traces.dump(),
+                "calls": self._calls.dump(),
+                "evictions": self._evictions.dump(),
+            }
+        )
 
     def restore(self, body: bytes) -> None:
         """Replaces everything by a snapshot. Raises InputError if it is broken or of another bucket or step."""

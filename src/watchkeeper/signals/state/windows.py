@@ -140,18 +140,12 @@ class Windows:
                     )
         return totals
 
-    def dump(self, only: frozenset[Ref] | None = None, fine_from: int = 0) -> JsonValue:
-        """All series, or those of `only`, with buckets before `fine_from` added up into steps."""
+    def dump(self) -> JsonValue:
         rows: list[JsonValue] = []
         for ref in sorted(self._series):
-            if only is not None and ref not in only:
-                continue
             series = self._series[ref]
-            row: list[JsonValue] = [*ref]
-            for cells, steps in ((series.main, series.old_main), (series.spare, series.old_spare)):
-                fine, old = _split(cells, steps, fine_from, self.per_step)
-                row += [_cells(fine), _cells(old)]
-            rows.append(row)
+            cells = (series.main, series.old_main, series.spare, series.old_spare)
+            rows.append([*ref, *(_cells(each) for each in cells)])
         return rows
 
     def load(self, rows: list[SeriesRow]) -> None:
@@ -167,20 +161,6 @@ CellRows = list[tuple[int, list[tuple[int, int]], list[tuple[int, int]]]]
 """(bucket, (place, sum) of all that are not 0, (latency bin, count))."""
 SeriesRow = tuple[str, str, CellRows, CellRows, CellRows, CellRows]
 """(kind, id, main, old main, spare, old spare)."""
-
-
-def _split(cells: Cells, steps: Cells, fine_from: int, per_step: int) -> tuple[Cells, Cells]:
-    if not any(bucket < fine_from for bucket in cells):
-        return cells, steps
-    old: Cells = {}
-    for step, cell in steps.items():
-        old.setdefault(step, Cell()).merge(cell)
-    for bucket, cell in cells.items():
-        if bucket < fine_from:
-            into = old.setdefault(bucket // per_step, Cell())
-            for place, amount in enumerate(cell.sums):
-                into.sums[place] += amount
-    return {bucket: cell for bucket, cell in cells.items() if bucket >= fine_from}, old
 
 
 def _cells(cells: Cells) -> JsonValue:

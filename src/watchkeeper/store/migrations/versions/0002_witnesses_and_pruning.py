@@ -22,7 +22,7 @@ def upgrade() -> None:
     op.create_table(
         "ledger_cosignature",
         sa.Column("size", BigId, autoincrement=False, nullable=False),
-        sa.Column("vkey", sa.String(length=512), nullable=False),
+        sa.Column("vkey", sa.String(length=2048), nullable=False),
         sa.Column("line", sa.Text(), nullable=False),
         sa.Column("at", InstantText(length=27), nullable=False),
         sa.PrimaryKeyConstraint("size", "vkey"),

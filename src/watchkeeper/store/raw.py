@@ -1,0 +1,36 @@
+"""Reads rows as the driver gives them: no conversion, no row objects. For those who read a whole table.
+
+Values have the driver's types: an instant is its text. Only for queries whose parameters are plain numbers and texts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import psycopg
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from watchkeeper.core.errors import StoreError
+
+
+async def fetch(tx: AsyncConnection, query: Select[Any]) -> list[tuple[Any, ...]]:
+    """All rows of the query. Raises StoreError."""
+    compiled = query.compile(dialect=tx.dialect)
+    values = compiled.params
+    driver: Any = (await tx.get_raw_connection()).driver_connection
+    try:
+        if tx.dialect.name == "sqlite":
+            places = [values[name] for name in compiled.positiontup or ()]
+            return list(await driver.execute_fetchall(compiled.string, places))
+        async with driver.cursor(binary=True) as cursor:
+            await cursor.execute(compiled.string, values)
+            found: list[tuple[Any, ...]] = await cursor.fetchall()
+            return found
+    except (sqlite3.Error, psycopg.Error) as error:
+        raise StoreError(
+            f"the database did not answer a query: {str(error).splitlines()[0][:200]}",
+            cause="it is down, or locked by another process",
+            next_step="watchkeeper config check",
+        ) from error

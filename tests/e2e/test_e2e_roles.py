@@ -1,0 +1,38 @@
+"""The production database with its roles apart: one incident, handled by a daemon that may append and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+from tests.testbed import rig, worlds
+from tests.testbed.grants import grant, policy
+from tests.testbed.polling import eventually
+from tests.testbed.scene import scene
+from tests.testbed.stores import ThreeRoles
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+
+POLICY = policy(grant("fail-over-provider", ["shift_traffic"], ["deployment"], environment="bench"))
+
+
+def test_e2e_an_outage_is_handled_by_a_daemon_that_owns_nothing(tmp_path: Path, three_roles: ThreeRoles) -> None:
+    at = rig.address(tmp_path)
+    pace: JsonValue = {"window_s": 6, "horizons_s": [12], "hold_s": 1, "release_steps": [1], "watch_s": 4}
+    database: JsonValue = dict(three_roles.settings)
+    sight: rig.Sight = {"database": database, "runbooks": {"overrides": {"fail-over-provider": pace}}}
+    with (
+        worlds.lab(tmp_path, at, seed=5, batch_write_s=1.0) as world,
+        scene(at, world, POLICY, sight) as on,
+    ):
+        assert on.api.get("/v1/status")["guarding"] == "triggers_and_roles"
+        eventually(lambda: on.api.get("/v1/status")["health"]["sources"].get("gateway") == "ok", timeout_s=20)
+        world.break_provider(True)
+        (held, *_) = eventually(lambda: on.api.get("/v1/remedies"), timeout_s=60)
+        eventually(lambda: on.recovered(held["incident"]), timeout_s=60)
+        world.break_provider(False)
+        ended = eventually(lambda: on.incident("provider_outage", "closed"), timeout_s=90)
+        assert ended["resolution"] == "recovered"
+        assert on.ledger_holds()
+    assert "may not do this" not in (tmp_path / "daemon.log").read_text()
