@@ -94,7 +94,7 @@ async def test_invariant_8_a_pruned_range_still_verifies(old: Old) -> None:
     assert (told.first, told.end) == (0, 512)
     verified = await old.log.verify(anchor)
     assert (verified.problems, verified.pruned, verified.rollback) == ((), 512, "excluded")
-    assert "(512 pruned)" in verified.lines()[1]
+    assert any(line.startswith("512 entries are pruned") for line in verified.lines())
     again = await old.log.reader.inclusion(17, proof.size)
     assert again == proof
     hashes = [b64_strict(each) for each in again.hashes]

@@ -13,6 +13,7 @@ from tests.testbed.archives import Tapped, archive, archivist, checked, told
 from tests.testbed.largelog import grown
 from tests.testbed.ledgers import ORIGIN, Log
 from tests.testbed.s3 import S3Server
+from tests.testbed.stores import tampering
 
 from watchkeeper.core.errors import ConflictError, LedgerError, UnavailableError, VerificationError
 from watchkeeper.ledger.archive.archivist import ArchiveReport
@@ -137,7 +138,7 @@ async def test_stopped_at_any_call_it_goes_on_and_writes_nothing_twice(store: St
         except UnavailableError:
             assert await told(log) == []
     await log.sequencer.run_once()
-    assert stop > 10
+    assert stop > 3
     assert set(written.values()) <= {0, 1}
     assert [each.end for each in await told(log)] == [512]
     assert (checked(log, DirectoryStorage(place)).ok, (await log.verify()).ok) == (True, True)
@@ -163,7 +164,7 @@ async def test_a_segment_that_was_begun_is_kept_to_though_the_log_has_grown(stor
 async def test_a_log_that_was_changed_is_not_archived(store: Store, place: Path) -> None:
     log = Log(store)
     await log.grow(300)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(update(ledger_staged).where(ledger_staged.c.seq == 7).values(body=b"{}"))
     with pytest.raises(VerificationError) as refused:
         await archive(log, DirectoryStorage(place))
@@ -174,7 +175,7 @@ async def test_a_log_that_was_changed_is_not_archived(store: Store, place: Path)
 async def test_a_root_that_is_not_signed_is_not_archived(store: Store, place: Path) -> None:
     log = Log(store)
     await log.grow(300, 300)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         older = (await tx.execute(select(ledger_checkpoint.c.body).where(ledger_checkpoint.c.size == 300))).scalar_one()
         await tx.execute(update(ledger_checkpoint).where(ledger_checkpoint.c.size == 600).values(body=older))
     with pytest.raises(VerificationError, match="not what was signed"):
@@ -213,7 +214,7 @@ async def test_pruned_entries_move_to_another_archive_only_with_the_first(store:
     log, first = Log(store), DirectoryStorage(place / "one")
     await log.grow(300)
     await archive(log, first)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         await tx.execute(delete(ledger_staged).where(ledger_staged.c.seq <= 200))
     second = DirectoryStorage(place / "two")
     with pytest.raises(LedgerError, match="are pruned, and not in this archive"):

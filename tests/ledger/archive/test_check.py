@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 from tests.testbed.archives import archive, checked
 from tests.testbed.ledgers import ORIGIN, Log
+from tests.testbed.stores import tampering
 
 from watchkeeper.ledger.archive.check import ArchiveCheck, ArchiveCheckReport
 from watchkeeper.ledger.archive.compare import check_with
@@ -122,7 +123,7 @@ async def test_the_archive_and_the_database_are_one_log(log: Log, place: Path) -
     steps, report = await compared(log, place)
     assert (report.ok, report.compared) == (True, 512)
     assert [each.done for each in steps] == [256, 512]
-    async with log.store.write() as tx:
+    async with tampering(log.store) as tx:
         await tx.execute(update(ledger_entry).where(ledger_entry.c.idx == 400).values(leaf=bytes(32)))
     _, report = await compared(log, place)
     assert [(each.where, each.code) for each in report.problems] == [("entry 400", "leaf_differs")]

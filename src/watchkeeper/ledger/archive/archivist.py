@@ -197,7 +197,11 @@ class _Segment:
             return []
 
     async def _keep(self, files: Sequence[File]) -> None:
-        await asyncio.gather(*(asyncio.to_thread(self._kept, file) for file in files))
+        """All at once; when one fails, the others are let come to their end first: a thread cannot be called back."""
+        ended = await asyncio.gather(*(asyncio.to_thread(self._kept, file) for file in files), return_exceptions=True)
+        for failure in ended:
+            if failure is not None:
+                raise failure
 
     def _kept(self, file: File) -> None:
         """Written if it is not there, and in either case read back whole."""
