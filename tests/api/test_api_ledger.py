@@ -126,8 +126,9 @@ async def test_a_check_that_fails_midway_ends_with_its_problem(face: Face) -> No
 
 
 async def test_entries_are_found_by_kind_and_time(face: Face) -> None:
-    await face.log.append(closing())
     await face.log.grow(2)
+    await face.log.append(closing())
+    await face.log.sequencer.run_turn()
     kind = EntryType.INCIDENT_CLOSED.value
     async with face.client(Role.VIEWER) as viewer:
         closed = (await viewer.get("/v1/ledger/entries", params={"type": [kind]})).json()

@@ -68,6 +68,6 @@ def _follow(api: Client, found: list[dict[str, Any]], json: bool) -> None:
                 out.say(dumps(entry, ensure_ascii=False, sort_keys=True))
             else:
                 index, day, time, what, about = rows([entry])[0]
-                out.say(f"{index:>8}  {day} {time}  {what:<24} {about}".rstrip())
+                out.say(f"{index:>7}  {day} {time}  {what:<19} {about}".rstrip())
             after = entry["index"]
         found = api.get("/v1/timeline", after=after, wait_s=WAIT_S)["entries"]
