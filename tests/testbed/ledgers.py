@@ -29,6 +29,7 @@ from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.sequencer import Sequencer
 from watchkeeper.ledger.verify import VerifyReport, verify
 from watchkeeper.store.engine import Store
+from watchkeeper.store.leases import Lease
 
 ORIGIN = "log.example.com/test"
 
@@ -116,19 +117,21 @@ async def write_until_killed(url: str, key_file: Path, seed: int, count: int, *p
             await log.sequencer.run_once()
 
 
+class Stopping(Sequencer):
+    """Stops its process (SIGSTOP) each time it has the lease."""
+
+    async def _hold(self) -> Lease | None:
+        held = await super()._hold()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return held
+
+
 async def stop_before_the_batch(url: str, key_file: Path) -> None:
-    """Takes the sequencer's lease, stops this process (SIGSTOP), and sequences when it is woken."""
-    log = Log(Store(url), SystemClock(), load_key(key_file, ORIGIN))
-    commits = iter(range(2))
-
-    def stop(*args: object) -> None:
-        if next(commits, None) == 1:  # the look at what waits was the first
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-    event.listen(Engine, "commit", stop)
-    event.listen(Engine, "rollback", stop)
-    print("sequenced", await log.sequencer.run_once(), flush=True)
-    await log.store.close()
+    """Takes the sequencer's lease, stops, and sequences when it is woken."""
+    store = Store(url)
+    stopping = Stopping(store, SystemClock(), load_key(key_file, ORIGIN), ORIGIN, holder="stopped")
+    print("sequenced", await stopping.run_once(), flush=True)
+    await store.close()
 
 
 if __name__ == "__main__" and sys.argv[1] == "stopped":
