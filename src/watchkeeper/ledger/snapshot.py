@@ -101,6 +101,8 @@ _COPIES = (
     type_coerce(ledger_staged.c.time, String).label("time"),
 )
 _FEW = 100
+READER_IDLE_MS = 600_000
+"""How long the server may keep a snapshot open for a reader that is frozen (PostgreSQL)."""
 _BODIES = 32
 
 
@@ -267,4 +269,6 @@ async def snapshot(store: Store) -> AsyncIterator[Snapshot]:
     async with store.read() as tx:
         if not store.is_sqlite:
             await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            # while helpers work it idles longer than a write may; a reader holds up no stop
+            await tx.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {READER_IDLE_MS}"))
         yield Snapshot(tx)
