@@ -17,7 +17,7 @@ async def test_a_checkpoint_that_cannot_be_written_is_an_error_of_the_store(tmp_
     async with sqlite_checkpoints(tmp_path / "checkpoints.db") as opened:
         saver: Any = opened
         await saver.conn.execute("PRAGMA query_only=ON")
-        with pytest.raises(StoreError, match="checkpoints cannot be read or written: .*readonly"):
+        with pytest.raises(StoreError, match=r"checkpoints cannot be read or written: .*readonly"):
             await saver.aput(config, empty_checkpoint(), {}, {})
         await saver.conn.execute("PRAGMA query_only=OFF")
         await saver.aput(config, empty_checkpoint(), {}, {})
