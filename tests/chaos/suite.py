@@ -38,8 +38,8 @@ class Campaign:
     seed: int
     runs: int
     report: Path
-    keep_all: bool = True
-    """False: the report keeps failures alone, for suites of many thousand runs."""
+    write_every: int = 1
+    """After how many runs the report is written; more for suites of many thousand short ones."""
 
     def finish(self, suite: Suite) -> list[Done]:
         """Goes on where a call with the same arguments, on the same commit, ended."""
@@ -48,35 +48,30 @@ class Campaign:
             for number in range(len(done), self.runs):
                 done.append(_one(run, suite.plan(self.seed * 1_000_000 + number)))
                 last = done[-1]
-                if last["failure"] or (number + 1) % self._every == 0 or number + 1 == self.runs:
+                if last["failure"] or (number + 1) % self.write_every == 0 or number + 1 == self.runs:
                     self._write(suite, done)
                     print(f"{number + 1}/{self.runs} {last}", flush=True)
         return done
-
-    @property
-    def _every(self) -> int:
-        return 1 if self.keep_all else 250
 
     def _head(self) -> dict[str, Any]:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
         return {"suite": self.suite, "commit": commit.stdout.strip(), "seed": self.seed, "runs": self.runs}
 
     def _write(self, suite: Suite, done: list[Done]) -> None:
-        failed = [each for each in done if each["failure"]]
         whole = {
             **self._head(),
             "finished": len(done),
-            "failures": len(failed),
+            "failures": sum(bool(each["failure"]) for each in done),
             "seconds": round(sum(each["seconds"] for each in done), 1),
             **suite.counts(done),
-            "done" if self.keep_all else "failed": done if self.keep_all else failed,
+            "done": done,
         }
         scratch = self.report.with_suffix(".new")
         scratch.write_text(json.dumps(whole, indent=2) + "\n")
         scratch.replace(self.report)
 
     def _resumed(self) -> list[Done]:
-        if not self.report.exists() or not self.keep_all:
+        if not self.report.exists():
             return []
         before = json.loads(self.report.read_text())
         same = all(before.get(name) == value for name, value in self._head().items() if name != "runs")
