@@ -15,7 +15,6 @@ from tests.chaos.suite import Campaign, Suite
 from tests.chaos.tamper_suite import TamperSuite
 from tests.chaos.watch_suite import WatchSuite
 
-
 EVERY = {"tamper": 250}
 
 
