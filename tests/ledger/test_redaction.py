@@ -47,7 +47,7 @@ def test_what_the_log_and_the_signals_hold_comes_through_as_it_is() -> None:
 def test_the_rates_in_the_docs_are_those_measured() -> None:
     rates = measure(KNOWN_VALUE)
     said = f"{rates.found} of {rates.secrets} secrets found, {rates.benign - rates.unchanged} of {rates.benign} others"
-    assert said in " ".join(Path("docs/ledger.md").read_text().split())
+    assert said in " ".join(Path("docs/evidence.md").read_text().split())
 
 
 def test_what_names_a_secret_is_kept() -> None:

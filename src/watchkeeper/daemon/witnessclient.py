@@ -204,7 +204,7 @@ def _rolled_back(witness: str, theirs: int, ours: int) -> DisputedError:
     return DisputedError(
         f"the witness {witness} has cosigned {theirs} entries of this log, and there are {ours}",
         cause="an older copy of the database was restored; or another installation uses this log's key and origin",
-        next_step="restore the newer database, or start a new log: docs/ledger.md, A witness speaks against the log",
+        next_step="restore the newer database, or start a new log: docs/witnesses.md, A witness speaks against the log",
     )
 
 
@@ -212,5 +212,5 @@ def _forked(witness: str, size: int) -> DisputedError:
     return DisputedError(
         f"the witness {witness} has cosigned another tree of {size} entries of this log",
         cause="the database was restored from an older copy and written on, or its entries were changed",
-        next_step="watchkeeper ledger verify, then docs/ledger.md, A witness speaks against the log",
+        next_step="watchkeeper ledger verify, then docs/witnesses.md, A witness speaks against the log",
     )

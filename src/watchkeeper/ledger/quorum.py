@@ -112,7 +112,7 @@ def read_policy(path: Path) -> Policy:
             f"cannot read the policy: {error.strerror}",
             place=str(path),
             cause="the path is wrong, or not readable by this user",
-            next_step="see docs/ledger.md, Cosigning: a policy is a text file",
+            next_step="see docs/witnesses.md, The policy: it is a text file",
         ) from error
     return Policy.from_bytes(data, str(path))
 

@@ -40,7 +40,7 @@ ledger_staged = Table(
     Index("ix_ledger_staged_type", "type", "id"),
     Index("ix_ledger_staged_time", "time"),
 )
-"""The entry's bytes, and copies of what is searched for; verify holds the copies against the bytes."""
+"""The entry's bytes, and copies of what is searched for; fsck holds the copies against the bytes."""
 
 ledger_pending = Table("ledger_pending", METADATA, Column("id", BigId, primary_key=True, autoincrement=False))
 """Staged ids without an index yet. Ids become visible out of order, so "greater than the last" would lose some."""

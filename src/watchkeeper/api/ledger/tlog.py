@@ -37,7 +37,7 @@ async def tile(
     try:
         wanted = TilePath.from_text(f"tile/{path}")
     except ValueError as error:
-        raise NotFoundError(f"no such tile: {error}", next_step="see docs/ledger.md, Tiles") from error
+        raise NotFoundError(f"no such tile: {error}", next_step="see docs/verifying.md, Tiles") from error
     async with wired.store.read() as tx:
         body = await served(tx, wanted)
     headers = {"Cache-Control": FOR_EVER}
