@@ -15,6 +15,7 @@ from tests.testbed.ledgers import closing
 from tests.testbed.stores import unreachable
 
 from watchkeeper.api.ledger.checks import _told
+from watchkeeper.api.streams import _lines
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.principals import Role
 from watchkeeper.ledger.export import verify_export
@@ -121,7 +122,7 @@ async def test_a_check_is_told_line_by_line_and_ends_with_its_report(face: Face,
 
 async def test_a_check_that_fails_midway_ends_with_its_problem(face: Face) -> None:
     with unreachable(face.services.store):
-        told = [line async for line in _told(face.services.verify, None)]
+        told = [line async for line in _lines(_told(face.services.verify, None))]
     assert json.loads(told[-1])["problem"]["code"] == "store_unavailable"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, update
 from tests.testbed.ledgers import Log
+from tests.testbed.stores import tampering
 
 from watchkeeper.ledger import cosigned
 from watchkeeper.ledger.audit import Code
@@ -95,7 +96,7 @@ async def test_an_empty_log_has_no_checkpoint_at_all(store: Store) -> None:
 
 async def test_a_cosignature_that_was_changed_is_found_with_its_place_and_never_counts(log: Log) -> None:
     assert (await log.verify()).ok
-    async with log.store.write() as tx:
+    async with tampering(log.store) as tx:
         at_two = (await tx.execute(ledger_cosignature.select().where(ledger_cosignature.c.size == 2))).one()
         ours = (ledger_cosignature.c.size == 5) & (ledger_cosignature.c.vkey == ONE.public.vkey)
         await tx.execute(update(ledger_cosignature).where(ours).values(line=at_two.line))
@@ -113,7 +114,7 @@ async def test_a_key_that_stands_in_the_database_alone_is_not_believed(log: Log)
     await cosign(log, 9, mine)
     assert (await log.verify()).ok, "it is a cosignature, of somebody"
     assert size_of(await log.reader.cosigned(FIRST, [log.key.verifier])) == 5
-    async with log.store.write() as tx:
+    async with tampering(log.store) as tx:
         theirs = ledger_cosignature.c.vkey == mine.public.vkey
         await tx.execute(update(ledger_cosignature).where(theirs).values(vkey=ONE.public.vkey))
     assert size_of(await log.reader.cosigned(FIRST, [log.key.verifier])) == 5
@@ -122,7 +123,7 @@ async def test_a_key_that_stands_in_the_database_alone_is_not_believed(log: Log)
 
 @pytest.mark.parametrize("line", ["", "nonsense", "— a b\n", "— one.example/w AAAAAAAA\n"])
 async def test_lines_that_cannot_be_read_are_found_and_do_no_harm(log: Log, line: str) -> None:
-    async with log.store.write() as tx:
+    async with tampering(log.store) as tx:
         row = {"size": 9, "vkey": "no\nkey", "line": line, "at": log.clock.now()}
         await tx.execute(insert(ledger_cosignature).values(row))
     assert [each.where for each in (await log.verify()).problems] == [r"cosignature 9 no\nkey"]
@@ -132,7 +133,7 @@ async def test_lines_that_cannot_be_read_are_found_and_do_no_harm(log: Log, line
 
 
 async def test_a_cosignature_of_a_checkpoint_that_is_gone_is_found(log: Log) -> None:
-    async with log.store.write() as tx:
+    async with tampering(log.store) as tx:
         await tx.execute(delete(ledger_checkpoint).where(ledger_checkpoint.c.size == 2))
     assert "cosignature 2 one.example/w" in [each.where for each in (await log.verify()).problems]
 

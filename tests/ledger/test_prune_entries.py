@@ -163,7 +163,7 @@ async def test_without_a_period_or_an_archive_entries_are_kept_for_ever(old: Old
 async def test_what_the_rest_is_explained_by_is_never_deleted(old: Old) -> None:
     """One entry of each kind, in a range that is pruned whole."""
     drafts = one_of_each()
-    await old.log.append(*drafts.values())
+    await old.log.append_whole(*drafts.values())
     await old.log.append(*(draft(n + 1) for n in range(300)))
     await old.log.sequencer.run_once()
     await archive(old.log, old.storage)

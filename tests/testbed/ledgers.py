@@ -18,11 +18,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
+from tests.testbed.bodies import with_bodies
 from tests.testbed.entries import INCIDENT
 from watchkeeper.core.clock import Clock, ManualClock, SystemClock
 from watchkeeper.core.entries import Draft, EntryType, Eviction, IncidentClosed
 from watchkeeper.core.ids import EntryId
 from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.keys import SigningKey, load_key
 from watchkeeper.ledger.reader import LogReader
@@ -72,6 +74,12 @@ class Log:
     async def append(self, *drafts: Draft) -> tuple[EntryId, ...]:
         async with self.store.write() as tx:
             return await self.ledger.append(tx, *drafts)
+
+    async def append_whole(self, *drafts: Draft, evidence: Evidence | None = None) -> tuple[EntryId, ...]:
+        """The same, with bodies for all the evidence that the drafts name."""
+        kept = evidence or Evidence(self.store, clock=self.clock)
+        async with self.store.write() as tx:
+            return await self.ledger.append(tx, *await with_bodies(tx, kept, drafts))
 
     async def grow(self, *batches: int) -> None:
         """Appends and signs that many entries at a time."""

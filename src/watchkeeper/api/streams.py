@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 from fastapi.responses import StreamingResponse
@@ -48,6 +48,8 @@ async def _lines(work: AsyncIterator[Contract]) -> AsyncIterator[str]:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
                 await following
+        if isinstance(work, AsyncGenerator):
+            await work.aclose()
 
 
 def _step(done: asyncio.Future[Contract]) -> dict[str, object] | None:

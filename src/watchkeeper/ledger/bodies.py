@@ -2,7 +2,8 @@
 
 Each row is kept as two numbers of 64 bits, so that a million of them takes 16 MB. A row that no entry names is counted,
 not found fault with: its entries may be pruned. A body that is missing must have been erased by name, or be of a kind
-of which as many were pruned, up to a time after it was named: which of the old ones were pruned is not known.
+of which as many were pruned, up to a time after it was named (or so shortly before it that it may have been kept
+earlier): which of the old ones were pruned is not known.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import asyncio
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence, Set
+from datetime import datetime
 
 from watchkeeper.core.digest import commitment
-from watchkeeper.ledger.evidence import inflate
+from watchkeeper.core.model import format_instant
+from watchkeeper.ledger.evidence import REFERRED_WITHIN, inflate
 from watchkeeper.ledger.examine import Gone, Named, naming
 from watchkeeper.ledger.snapshot import EvidenceRow, Snapshot
 
@@ -89,7 +92,7 @@ class Bodies:
         for kind, missing in sorted(self._missing.items()):
             pruned = self._pruned.get(kind, Gone(kind, 0, ""))
             left = missing.besides(self._erased)
-            if left and (len(left) > pruned.number or missing.newest(left) >= pruned.before):
+            if left and (len(left) > pruned.number or missing.newest(left) >= _referred_until(pruned.before)):
                 found.append(_place(missing.newest_key(left)))
         return found
 
@@ -120,6 +123,14 @@ def _altered(rows: Sequence[EvidenceRow]) -> list[str]:
 def _opens(row: EvidenceRow) -> bool:
     body = inflate(row.body)
     return body is not None and len(body) == row.size and commitment(row.salt, body) == row.commitment
+
+
+def _referred_until(before: str) -> str:
+    """A body that was kept until then may have come into its first entry until this time."""
+    try:
+        return format_instant(datetime.fromisoformat(before) + REFERRED_WITHIN)
+    except OverflowError:
+        return before
 
 
 def _place(key: int) -> str:

@@ -19,7 +19,7 @@ from watchkeeper.core.ids import EntryId, IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.principals import Principal
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence, destroy, refs_in
+from watchkeeper.ledger.evidence import REFERRED_WITHIN, Evidence, destroy, refs_in
 from watchkeeper.ledger.reader import MAX_READ
 from watchkeeper.ledger.tables import evidence as table
 from watchkeeper.ledger.tables import ledger_staged
@@ -30,8 +30,6 @@ MAX_ERASED = 1000
 """How many bodies one call erases."""
 PER_ENTRY = 200
 """References that surely fit into an entry."""
-REFERRED_WITHIN = timedelta(hours=1)
-"""How long after a body was kept its first entry is written, at most: a call's, after its reply."""
 
 
 class EntryUse(Contract):

@@ -11,6 +11,7 @@ import math
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from pydantic import BaseModel
 from sqlalchemy import delete, func, insert, select, text
@@ -30,6 +31,8 @@ DEFAULT_MAX_BYTES = 10 * 1024**3
 RECOUNT_S = 60.0
 ALWAYS_KEPT = (EvidenceKind.REQUEST, EvidenceKind.REPLY, EvidenceKind.COMMENT)
 """What was done, and what people said of it. Authority bounds how much that is."""
+REFERRED_WITHIN = timedelta(hours=1)
+"""How long after a body was kept its first entry is written, at most: a call's, after its reply."""
 BATCH = 500
 """How many commitments one statement names."""
 

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from watchkeeper.ledger.proof import TlogProof
-
 from tests.chaos.tampering.world import World
 from watchkeeper.core.errors import VerificationError, WatchkeeperError
 from watchkeeper.ledger.checkpoint import open_checkpoint
 from watchkeeper.ledger.export import verify_export
 from watchkeeper.ledger.note import VerifierKey
+from watchkeeper.ledger.proof import TlogProof
 
 
 class Told(NamedTuple):

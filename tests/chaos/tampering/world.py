@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from watchkeeper.ledger.members import Format
-from watchkeeper.ledger.proof import TlogProof
-
 from tests.testbed.entries import INCIDENT, PERSON, one_of_each
 from tests.testbed.ledgers import ORIGIN, Log, draft
 from tests.testbed.stores import create_tables, unguarded
@@ -23,7 +20,9 @@ from watchkeeper.core.ids import OrderId
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.export import export
 from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.members import Format
 from watchkeeper.ledger.note import Note, b64_strict
+from watchkeeper.ledger.proof import TlogProof
 from watchkeeper.store.engine import Store
 
 BATCHES = (3, 1, 40, 17, 212, 5, 1, 90, 33, 64, 12, 130, 2, 7)
