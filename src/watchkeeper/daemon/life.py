@@ -46,7 +46,6 @@ from watchkeeper.daemon.logs import configure
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
-from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
@@ -153,7 +152,7 @@ class Daemon:
             versions=parts.versions,
             log=parts.log,
             evidence=parts.evidence,
-            eraser=Eraser(parts.store, parts.ledger, parts.evidence),
+            eraser=parts.eraser,
             upkeep=parts.upkeep,
             alertmanager=parts.settings.alertmanager,
             health=self.health,
@@ -162,7 +161,6 @@ class Daemon:
             vkey=vkey,
             witnessing=parts.witnesses,
             store=parts.store,
-            pruner=parts.pruner,
             guarding=self._guarding,
         )
 
