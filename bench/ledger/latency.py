@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from bench.ledger.load import ORIGIN, drafts, groups
 from bench.report import Figure
 from watchkeeper.core.clock import SystemClock
-from watchkeeper.daemon.life import SEQUENCE_S
+from watchkeeper.daemon.sequencing import SEQUENCE_S
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.sequencer import Sequencer

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 from tests.testbed.faces import Face
+from tests.testbed.stores import tampering
 from tests.testbed.troubles import Recorded, recorded
 
 from watchkeeper.api.ledger import incident_replay
@@ -48,7 +49,7 @@ async def test_a_decision_is_made_again_and_an_answer_is_not(face: Face) -> None
 async def test_a_pruned_and_an_altered_basis_are_told_and_end_nothing(face: Face) -> None:
     made = await opened(face)
     first, second = [step["step"]["evidence"][0]["commitment"] for step in (await asked(face, made.incident))[1:3]]
-    async with face.services.store.write() as tx:
+    async with tampering(face.services.store) as tx:
         await tx.execute(delete(bodies).where(bodies.c.commitment == first))
         await tx.execute(update(bodies).where(bodies.c.commitment == second).values(body=b"other"))
     steps = await asked(face, made.incident)

@@ -35,4 +35,10 @@ def test_e2e_an_outage_is_handled_by_a_daemon_that_owns_nothing(tmp_path: Path, 
         ended = eventually(lambda: on.incident("provider_outage", "closed"), timeout_s=90)
         assert ended["resolution"] == "recovered"
         assert on.ledger_holds()
+        # by the pruner's role: the daemon's may not delete
+        erased = on.api.post("/v1/ledger/evidence/erase", {"incident": ended["id"], "reason": "asked for"})
+        assert len(erased["entries"]) == 1
+        left = on.api.post("/v1/ledger/evidence/erase", {"incident": ended["id"], "dry_run": True})
+        assert left["found"] == []
+        assert on.ledger_holds()
     assert "may not do this" not in (tmp_path / "daemon.log").read_text()

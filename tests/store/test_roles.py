@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.testbed.ledgers import Log, draft
+from tests.testbed.ledgers import ORIGIN, Log, draft
 from tests.testbed.stores import ThreeRoles, store_of
 
+from watchkeeper.agents.held import HeldIncidents
+from watchkeeper.core.clock import ManualClock
+from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import ConfigError, LedgerError, StoreError
+from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
+from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.database import Guarding, prepare, standing
 from watchkeeper.daemon.settings import Settings
+from watchkeeper.ledger.append import Ledger
+from watchkeeper.ledger.archive.directory import DirectoryStorage
+from watchkeeper.ledger.erase import Eraser
+from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.prune_entries import EntryPruneReport
+from watchkeeper.ledger.retention import RetentionSettings
+from watchkeeper.ledger.upkeep import Hand, Upkeep
+from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.store import schema
 from watchkeeper.store.engine import Store
 from watchkeeper.store.metadata import METADATA
 from watchkeeper.store.roles import PLANNER_SCHEMA, RIGHTS, Part
 
 pytestmark = pytest.mark.peer
+
+YEAR = RetentionSettings(entries="1y")
+PERSON = Principal(id="olga", kind=PrincipalKind.PERSON, roles=(Role.OPERATOR,), authenticated_by="token")
 
 RECORD = [name for name in RIGHTS if name.startswith("ledger_")] + ["evidence"]
 APPENDED = [name for name in RECORD if RIGHTS[name].daemon in (("SELECT", "INSERT"), ("SELECT",))]
@@ -111,6 +131,80 @@ async def test_the_pruner_s_role_takes_away_and_can_do_nothing_else(apart: Three
         f"SELECT * FROM {PLANNER_SCHEMA}.checkpoints",
     ):
         await forbidden(apart.pruner, statement)
+
+
+class Apart:
+    """A log under the daemon's role, and its upkeep as the daemon puts it together."""
+
+    def __init__(self, store: Store, pruner: Store, place: Path) -> None:
+        self.clock = ManualClock()
+        self.log = Log(store, self.clock)
+        self.evidence = Evidence(store, clock=self.clock)
+        self.pruner = Hand(pruner, Ledger(pruner, self.clock, source=ORIGIN, writer="main-pruner"))
+        self.eraser = Eraser(pruner, self.pruner.ledger, self.evidence)
+        self.upkeep = self.upkeep_of(self.pruner, place)
+
+    def upkeep_of(self, pruner: Hand, place: Path) -> Upkeep:
+        log = self.log
+        versions = PolicyVersions(log.store, log.ledger, self.clock)
+        claims = Claims(log.store, log.ledger, self.clock, versions.active_version)
+        held = HeldIncidents(claims, Remedies(log.store, log.ledger))
+        daemon, storage, keys = Hand(log.store, log.ledger), DirectoryStorage(place), [log.key.verifier]
+        return Upkeep.over(daemon, pruner, self.clock, YEAR, storage, keys, held, holder="one")
+
+    async def kept(self, body: bytes) -> EvidenceRef:
+        async with self.log.store.write() as tx:
+            return await self.evidence.put(tx, EvidenceKind.REQUEST, body)
+
+    async def sources(self, kind: EntryType) -> set[str]:
+        return {entry.envelope.source for entry in await self.log.reader.find(types=(kind,))}
+
+
+@pytest.fixture
+async def upkept(apart: ThreeRoles, tmp_path: Path) -> AsyncIterator[Apart]:
+    async with store_of(apart.daemon) as store, store_of(apart.pruner) as pruner:
+        yield Apart(store, pruner, tmp_path / "archive")
+
+
+async def test_what_is_erased_and_pruned_goes_by_the_pruner_s_role(upkept: Apart) -> None:
+    first, second = await upkept.kept(b"one"), await upkept.kept(b"two")
+    await upkept.log.grow(300)
+    erased = await upkept.eraser.erase([first.commitment], PERSON, "asked for")
+    assert [use.ref for use in erased.found] == [first]
+    await upkept.log.sequencer.run_once()
+    await upkept.upkeep.archive().run_once()
+    await upkept.log.sequencer.run_once()
+    upkept.clock.advance(timedelta(days=400).total_seconds())
+    await upkept.upkeep.evidence.run_once()
+    assert await upkept.evidence.get(second.commitment) is None
+    report = [each async for each in upkept.upkeep.entries.run()][-1]
+    assert isinstance(report, EntryPruneReport)
+    assert report.count == 256
+    await upkept.log.sequencer.run_once()
+    for kind in (EntryType.EVIDENCE_ERASED, EntryType.EVIDENCE_PRUNED, EntryType.ENTRIES_PRUNED):
+        assert await upkept.sources(kind) == {f"{ORIGIN}/main-pruner"}
+    assert await upkept.sources(EntryType.ARCHIVED) == {f"{ORIGIN}/main"}
+    assert (await upkept.log.verify()).problems == (await upkept.log.fsck()).problems == ()
+
+
+async def test_the_daemon_s_role_erases_and_prunes_nothing(upkept: Apart, tmp_path: Path) -> None:
+    ref = await upkept.kept(b"one")
+    await upkept.log.grow(300)
+    await upkept.upkeep.archive().run_once()
+    await upkept.log.sequencer.run_once()
+    upkept.clock.advance(timedelta(days=400).total_seconds())
+    daemon = Hand(upkept.log.store, upkept.log.ledger)
+    upkeep = upkept.upkeep_of(daemon, tmp_path / "archive")
+    refused = pytest.raises(StoreError, match="the database role may not do this")
+    with refused:
+        await Eraser(daemon.store, daemon.ledger, upkept.evidence).erase([ref.commitment], PERSON, "asked for")
+    with refused:
+        await upkeep.evidence.run_once()
+    with refused:
+        [each async for each in upkeep.entries.run()]
+    assert await upkept.evidence.get(ref.commitment) == b"one"
+    assert await upkept.log.sequencer.run_once() == 0
+    assert (await upkept.log.fsck()).pruned == 0
 
 
 async def test_the_log_grows_and_holds_under_the_daemon_s_role(apart: ThreeRoles) -> None:

@@ -43,7 +43,7 @@ from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.retention import RetentionSettings
-from watchkeeper.ledger.upkeep import Upkeep
+from watchkeeper.ledger.upkeep import Hand, Upkeep
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import Claims
@@ -157,15 +157,15 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         vkey=log.key.verifier.vkey,
         witnessing=Witnesses((), book, None),
         store=store,
-        pruner=store,
     )
 
 
 def _upkeep(store: Store, clock: ManualClock, log: Log, archive: Path) -> Upkeep:
     claims = Claims(store, log.ledger, clock, PolicyVersions(store, log.ledger, clock).active_version)
+    hand = Hand(store, log.ledger)
     return Upkeep.over(
-        store,
-        log.ledger,
+        hand,
+        hand,
         clock,
         RetentionSettings(entries="1y"),
         DirectoryStorage(archive),

@@ -83,7 +83,5 @@ class Services:
     vkey: str
     witnessing: Witnessing
     store: Store
-    pruner: Store
-    """For those who take evidence or pruned entries away."""
     guarding: str = "triggers"
     """What keeps the database role of this daemon from changing the record."""

@@ -41,13 +41,14 @@ from watchkeeper.daemon.witnesses import Alarm, Witnesses
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.archive.config import S3Archive
 from watchkeeper.ledger.archive.places import storage_of
+from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.evidence import Evidence
 from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.note import VerifierKey
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.redaction import Redactor
 from watchkeeper.ledger.sequencer import Sequencer
-from watchkeeper.ledger.upkeep import Upkeep
+from watchkeeper.ledger.upkeep import Hand, Upkeep
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
@@ -79,6 +80,7 @@ class Parts:
     """For those who take evidence or pruned entries away; the same as `store` where the database has one role."""
     ledger: Ledger
     evidence: Evidence
+    eraser: Eraser
     signer: SigningKey
     sequencer: Sequencer
     log: LogReader
@@ -122,6 +124,7 @@ class _Ground:
     clock: Clock
     store: Store
     holder: str
+    pruner: Hand
     ledger: Ledger
     redactor: Redactor
     evidence: Evidence
@@ -152,9 +155,10 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         clock=clock,
         holder=holder,
         store=store,
-        pruner=pruner_of(settings, store),
+        pruner=ground.pruner.store,
         ledger=ground.ledger,
         evidence=ground.evidence,
+        eraser=Eraser(ground.pruner.store, ground.pruner.ledger, ground.evidence),
         signer=keys.current,
         sequencer=Sequencer(store, clock, keys.current, settings.ledger.origin, previous=keys.previous, holder=holder),
         log=LogReader(store),
@@ -191,12 +195,36 @@ def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
     store = Store(settings.database_url())
     holder = "embedded" if store.is_sqlite else f"{os.uname().nodename}-{os.getpid()}-{random.token_hex(4)}"
     redactor = Redactor((*secrets_of(settings), home.local_token()))
-    ledger = Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=holder, holds_secret=redactor.holds_known)
+    ledger = _writer(settings, store, clock, holder, redactor)
     evidence = Evidence(store, redactor, clock, settings.ledger.evidence_max_bytes)
     versions = PolicyVersions(store, ledger, clock, evidence)
     claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
-    return _Ground(settings, health, clock, store, holder, ledger, redactor, evidence, versions, claims, http)
+    return _Ground(
+        settings=settings,
+        health=health,
+        clock=clock,
+        store=store,
+        holder=holder,
+        pruner=_pruner(settings, Hand(store, ledger), clock, redactor),
+        ledger=ledger,
+        redactor=redactor,
+        evidence=evidence,
+        versions=versions,
+        claims=claims,
+        http=http,
+    )
+
+
+def _pruner(settings: Settings, daemon: Hand, clock: Clock, redactor: Redactor) -> Hand:
+    store = pruner_of(settings, daemon.store)
+    if store is daemon.store:
+        return daemon
+    return Hand(store, _writer(settings, store, clock, f"{daemon.ledger.writer}-pruner", redactor))
+
+
+def _writer(settings: Settings, store: Store, clock: Clock, name: str, redactor: Redactor) -> Ledger:
+    return Ledger(store, clock, source=f"/{settings.ledger.origin}", writer=name, holds_secret=redactor.holds_known)
 
 
 def _handles(settings: Settings, home: Home, redactor: Redactor) -> Handles:
@@ -236,8 +264,8 @@ def _upkeep(ground: _Ground, crew: Crew, known: tuple[VerifierKey, ...]) -> Upke
     chosen = ground.settings.ledger
     storage = None if chosen.archive is None else storage_of(chosen.archive)
     return Upkeep.over(
-        ground.store,
-        ground.ledger,
+        Hand(ground.store, ground.ledger),
+        ground.pruner,
         ground.clock,
         chosen.retention,
         storage,

@@ -43,10 +43,10 @@ from watchkeeper.daemon.errands import Errands
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.jobs import Duty, Jobs
 from watchkeeper.daemon.logs import configure
+from watchkeeper.daemon.sequencing import SEQUENCE_S, Sequencing
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
-from watchkeeper.ledger.erase import Eraser
 from watchkeeper.ledger.fsck import fsck
 from watchkeeper.ledger.verify import verify
 from watchkeeper.policies import load as policies
@@ -55,7 +55,6 @@ from watchkeeper.store.leases import Lease
 log = structlog.get_logger(__name__)
 
 SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
-SEQUENCE_S = 0.25
 DUE_S = 0.5
 INBOX_S = 1.0
 SAVE_S = 15.0
@@ -153,7 +152,7 @@ class Daemon:
             versions=parts.versions,
             log=parts.log,
             evidence=parts.evidence,
-            eraser=Eraser(parts.store, parts.ledger, parts.evidence),
+            eraser=parts.eraser,
             upkeep=parts.upkeep,
             alertmanager=parts.settings.alertmanager,
             health=self.health,
@@ -162,7 +161,6 @@ class Daemon:
             vkey=vkey,
             witnessing=parts.witnesses,
             store=parts.store,
-            pruner=parts.pruner,
             guarding=self._guarding,
         )
 
@@ -191,11 +189,12 @@ class Daemon:
 
     def _schedule(self) -> None:
         parts, jobs = self._parts, self._jobs
+        sequencing = Sequencing(parts.sequencer, parts.ledger, parts.clock)
         jobs.every(CHECK_S, "trust", self._trust.check, Duty.ALWAYS)
         jobs.every(INBOX_S, "inbox", parts.pump.catch_up, Duty.ALWAYS)
         for witness in parts.witnesses.clients:
             jobs.every(WITNESS_S, f"witness {witness.config.name}", witness.turn, Duty.SERVE)
-        jobs.every(SEQUENCE_S, "sequence", parts.sequencer.run_turn, Duty.SERVE)
+        jobs.every(SEQUENCE_S, "sequence", sequencing.turn, Duty.SERVE)
         jobs.every(DUE_S, "incidents", self._runner.run_due, Duty.SERVE)
         jobs.every(parts.settings.detect_every_s, "detect", self._detect, Duty.WATCH)
         for sink in parts.crew.outbox.sinks:

@@ -60,6 +60,8 @@ class Ledger:
         self._unlooked = LOOK_EVERY
         self._holds_secret = holds_secret
         self.writer, self.source = writer, f"{source}/{writer}"
+        self.appended = 0
+        """How many entries were handed to transactions, whether these committed or not."""
 
     async def append(self, tx: AsyncConnection, *drafts: Draft) -> tuple[EntryId, ...]:
         """Writes the drafts as this writer's next entries. Raises UnrecordableError for one that is too large or
@@ -71,6 +73,7 @@ class Ledger:
         rows, end = self._sealed(drafts, await self._locked(tx))
         put = staging.put_sqlite if self._store.is_sqlite else staging.put_postgresql
         await put(tx, self.writer, rows, bytes.fromhex(end.prev))
+        self.appended += len(rows)
         return tuple(EntryId(row.entry_id) for row in rows)
 
     def _sealed(self, drafts: tuple[Draft, ...], last: _Chain) -> tuple[list[Staged], _Chain]:

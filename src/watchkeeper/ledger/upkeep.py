@@ -22,6 +22,15 @@ from watchkeeper.store.engine import Store
 
 
 @dataclass(frozen=True)
+class Hand:
+    """A database role at work: its connections, and its own name among the writers. Two roles that append under one
+    name would wait for each other's transactions."""
+
+    store: Store
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
 class Upkeep:
     """`archivist` is None where no archive is configured."""
 
@@ -34,8 +43,8 @@ class Upkeep:
     @classmethod
     def over(
         cls,
-        store: Store,
-        ledger: Ledger,
+        daemon: Hand,
+        pruner: Hand,
         clock: Clock,
         retention: RetentionSettings,
         storage: Storage | None,
@@ -44,11 +53,15 @@ class Upkeep:
         *,
         holder: str,
     ) -> Self:
+        """The daemon archives; what is taken away, and the entry that says so, are the pruner's."""
+        archivist = None
+        if storage is not None:
+            archivist = Archivist(daemon.store, daemon.ledger, clock, storage, keys, holder=holder)
         return cls(
-            EvidencePruner(store, ledger, clock, retention, held),
-            EntryPruner(store, ledger, clock, retention, storage, keys, held, holder=holder),
-            None if storage is None else Archivist(store, ledger, clock, storage, keys, holder=holder),
-            store,
+            EvidencePruner(pruner.store, pruner.ledger, clock, retention, held),
+            EntryPruner(pruner.store, pruner.ledger, clock, retention, storage, keys, held, holder=holder),
+            archivist,
+            daemon.store,
             tuple(keys),
         )
 

@@ -48,6 +48,8 @@ _HELD = ("SELECT", "INSERT", "UPDATE")
 _WORK = Rights(_ALL)
 """What the daemon works with and may change as it likes: nothing of it is the record."""
 _KEPT = Rights(_APPEND, _READ)
+_ASKED_OF = Rights(_ALL, _READ)
+"""Work that the pruner asks about: what is still going on is kept."""
 
 RIGHTS: Mapping[str, Rights] = {
     "ledger_staged": Rights(_APPEND, (*_APPEND, "DELETE")),  # a trigger says which rows may go
@@ -67,12 +69,12 @@ RIGHTS: Mapping[str, Rights] = {
     "authority_epoch": _WORK,
     "approval": _WORK,
     "approval_answer": _WORK,
-    "effect_claim": _WORK,
+    "effect_claim": _ASKED_OF,
     "claim_refused": _WORK,
-    "remedy": _WORK,
+    "remedy": _ASKED_OF,
     "owned_field": _WORK,
     "signal_inbox": _WORK,
-    "incident": _WORK,
+    "incident": _ASKED_OF,
     "incident_finding": _WORK,
     "incident_step": _WORK,
     "notification": _WORK,
