@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from watchkeeper.core.entries import EntryType
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.settings import load as load_settings
 from watchkeeper.policies.compile import compile_policy
@@ -129,6 +130,26 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert [link for link in links if link and not (page.parent / link).exists()] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """The names that headings have on a rendered page."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_anchor_is_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s#:]*)#([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    lost = [(target, name) for target, name in links if name not in anchors(page.parent / target if target else page)]
+    assert lost == []
+
+
+def test_the_page_on_the_ledger_names_every_kind_of_entry_and_no_other() -> None:
+    page = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z.]+\.v\d+`(?:, `[a-z.]+\.v\d+`)*) ", page, re.MULTILINE)
+    named = [f"dev.watchkeeper.{name}" for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert sorted(named) == sorted(EntryType)
+
+
 def examples() -> list[tuple[str, str]]:
     """Every YAML block of every page, with where it stands."""
     found = []
@@ -147,8 +168,9 @@ def test_every_yaml_example_is_accepted(place: str, text: str, tmp_path: Path, m
         assert len(compile_policy(PolicySet(tuple(documents))).nodes) == len(documents)
     else:
         monkeypatch.chdir(tmp_path)
+        secret = "postgresql+psycopg://u:p@h/db" if text.startswith("database:") else "http://127.0.0.1:9/secret"
         for name in re.findall(r"_file: (\S+)", text):
-            (tmp_path / name).write_text("http://127.0.0.1:9/secret")
+            (tmp_path / name).write_text(secret)
         (tmp_path / "watchkeeper.yaml").write_text(text)
         assert load_settings(tmp_path / "watchkeeper.yaml", {}) != Settings()
 

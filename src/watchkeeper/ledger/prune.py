@@ -1,8 +1,8 @@
 """Deletes evidence that is older than its kind is kept for, in small transactions that each leave their entry.
 
 Evidence that an entry of a held incident names stays; `held` says which those are (an open one, one with a remedy in
-force). What is deleted is gone from the database's tables: copies in backups and in the databases' own logs, and space that
-PostgreSQL has not used again, are not reached. Entries and their references stay, and verify holds as before.
+force). What is deleted is gone from the database's tables: copies in backups and in the databases' own logs, and space
+that PostgreSQL has not used again, are not reached. Entries and their references stay, and verify holds as before.
 """
 
 from __future__ import annotations
