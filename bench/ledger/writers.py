@@ -17,6 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Column, LargeBinary, MetaData, Table, insert
 
 from bench.ledger.load import ORIGIN, drafts, groups
+from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.entries import Draft, entry_bytes
 from watchkeeper.core.model import format_instant
@@ -59,7 +60,7 @@ def finished(all_drafts: list[Draft]) -> list[bytes]:
             subject=draft.subject,
             wkseq=n,
             wkprev="0" * 64,
-            data=draft.data.model_dump(mode="json"),
+            data=canonical_model(draft.data),
         )
         for n, draft in enumerate(all_drafts, start=1)
     ]

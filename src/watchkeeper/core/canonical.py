@@ -2,7 +2,8 @@
 
 The standard library writes the document whole, and a look at its text says whether that is RFC 8785 already: it is,
 unless a number may be spelled otherwise or a key may be ordered otherwise. Whole doubles are then written as integers,
-which settles most of it, and `rfc8785` does what is left. Property tests hold every way to the same bytes.
+which settles most of it, and `rfc8785` does what is left. A contract has a quicker way still (`core.spelling`).
+Property tests hold every way to the same bytes.
 It does not accept what is not JSON: keys are strings.
 """
 
@@ -13,6 +14,8 @@ import re
 
 import rfc8785
 from pydantic import BaseModel, JsonValue
+
+from watchkeeper.core.spelling import spelled
 
 _SAFE = 2**53 - 1
 _encode = json.JSONEncoder(
@@ -77,4 +80,5 @@ def _settled(value: JsonValue) -> JsonValue:
 
 def canonical_model(model: BaseModel) -> bytes:
     """The canonical bytes of a contract; `None` fields are kept, so absence and null never differ."""
-    return canonical(model.model_dump(mode="json"))
+    quick = spelled(model)
+    return canonical(model.model_dump(mode="json")) if quick is None else quick

@@ -9,9 +9,10 @@ Later versions add kinds and optional fields; they never change these.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
-from pydantic import Field, JsonValue, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from watchkeeper.core.actions import Change
 from watchkeeper.core.canonical import canonical
@@ -329,33 +330,30 @@ class Envelope(Contract):
             subject=self.subject,
             wkseq=self.wkseq,
             wkprev=self.wkprev,
-            data=self.model_dump(mode="json", include={"data"})["data"],
+            data=canonical(self.model_dump(mode="json", include={"data"})["data"]),
         )
 
 
 def entry_bytes(
-    *, id: str, source: str, type: str, time: str, subject: str, wkseq: int, wkprev: str, data: JsonValue
+    *, id: str, source: str, type: str, time: str, subject: str, wkseq: int, wkprev: str, data: bytes
 ) -> bytes:
-    """The bytes of an envelope. CloudEvents knows no empty subject: an entry about nothing in particular leaves it out.
+    """The bytes of an envelope around canonical data. CloudEvents knows no empty subject: an entry about nothing in
+    particular leaves it out.
 
     Raises ValueError for what canonical JSON cannot say.
     """
-    about = b'"subject":%b,' % canonical(subject) if subject else b""
-    return b"".join(  # in the order of RFC 8785
-        (
-            b'{"data":',
-            canonical(data),
-            b',"datacontenttype":"application/json","id":',
-            canonical(id),
-            b',"source":',
-            canonical(source),
-            b',"specversion":"1.0",',
-            about,
-            b'"time":"%b","type":' % time.encode(),
-            canonical(type),
-            b',"wkprev":"%b","wkseq":%d}' % (wkprev.encode(), wkseq),
-        )
+    about = b'"subject":%b,' % _text(subject) if subject else b""
+    return (  # in the order of RFC 8785
+        b'{"data":%b,"datacontenttype":"application/json","id":%b,"source":%b,"specversion":"1.0",%b"time":"%b",'
+        b'"type":%b,"wkprev":"%b","wkseq":%d}'
+        % (data, _text(id), _text(source), about, time.encode(), _text(type), wkprev.encode(), wkseq)
     )
+
+
+@lru_cache(maxsize=1024)
+def _text(value: str) -> bytes:
+    """Entries of one append share most of their texts."""
+    return canonical(value)
 
 
 GENESIS_PREV = "0" * 64

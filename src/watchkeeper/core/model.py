@@ -26,7 +26,8 @@ def _utc(value: datetime) -> datetime:
 def format_instant(value: datetime) -> str:
     """RFC 3339 in UTC with exactly six decimals, so that text order is time order."""
     # not strftime: its %Y does not pad years before 1000, and what it then writes cannot be read again
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    inner = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return inner.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 Instant = Annotated[

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import GENESIS_PREV, MAX_ENTRY_BYTES, Draft, entry_bytes
 from watchkeeper.core.errors import ConfigError, LedgerError, UnrecordableError
@@ -91,7 +92,7 @@ class Ledger:
                     subject=draft.subject,
                     wkseq=seq,
                     wkprev=prev,
-                    data=draft.data.model_dump(mode="json"),
+                    data=canonical_model(draft.data),
                 )
             except ValueError as error:
                 raise _unsayable(draft) from error

@@ -27,10 +27,10 @@ class Staged(NamedTuple):
 _ALL_IN_ONE = """
 WITH fresh AS (
     INSERT INTO ledger_staged (entry_id, writer, seq, type, subject, time, body)
-    SELECT each.entry_id, %(writer)s, each.seq, each.type, each.subject, each.time, each.body
-    FROM unnest(%(ids)b::text[], %(seqs)b::bigint[], %(types)b::text[], %(subjects)b::text[], %(times)b::text[],
-                %(bodies)b::bytea[]) AS each (entry_id, seq, type, subject, time, body)
-    ORDER BY each.seq
+    SELECT each.entry_id, %(writer)s, %(before)s + each.place, each.type, each.subject, %(time)s, each.body
+    FROM unnest(%(ids)b::text[], %(types)b::text[], %(subjects)b::text[], %(bodies)b::bytea[])
+         WITH ORDINALITY AS each (entry_id, type, subject, body, place)
+    ORDER BY each.place
     RETURNING id
 ), waiting AS (
     INSERT INTO ledger_pending (id) SELECT id FROM fresh
@@ -40,10 +40,15 @@ UPDATE ledger_writer SET seq = %(last)s, prev_hash = %(prev)s WHERE writer = %(w
 
 
 async def put_postgresql(tx: AsyncConnection, writer: str, rows: Sequence[Staged], last_hash: bytes) -> None:
-    """One statement and one round trip, whatever the number of rows. Ids grow with `seq`."""
-    ids, seqs, types, subjects, times, bodies = (list(column) for column in zip(*rows, strict=True))
-    values = {"ids": ids, "seqs": seqs, "types": types, "subjects": subjects, "times": times, "bodies": bodies}
-    await tx.exec_driver_sql(_ALL_IN_ONE, values | {"writer": writer, "last": rows[-1].seq, "prev": last_hash})
+    """One statement and one round trip, whatever the number of rows, which are all of one time. Ids grow with `seq`."""
+    values: dict[str, object] = {
+        "ids": [row.entry_id for row in rows],
+        "types": [row.type for row in rows],
+        "subjects": [row.subject for row in rows],
+        "bodies": [row.body for row in rows],
+    }
+    values |= {"writer": writer, "time": rows[0].time, "before": rows[0].seq - 1}
+    await tx.exec_driver_sql(_ALL_IN_ONE, values | {"last": rows[-1].seq, "prev": last_hash})
 
 
 async def put_sqlite(tx: AsyncConnection, writer: str, rows: Sequence[Staged], last_hash: bytes) -> None:

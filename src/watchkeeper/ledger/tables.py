@@ -38,7 +38,7 @@ ledger_staged = Table(
     Unique("writer", "seq"),
     Index("ix_ledger_staged_subject", "subject", "id"),
     Index("ix_ledger_staged_type", "type", "id"),
-    Index("ix_ledger_staged_time", "time"),
+    Index("ix_ledger_staged_time", "time", postgresql_using="brin"),
 )
 """The entry's bytes, and copies of what is searched for; fsck holds the copies against the bytes."""
 
