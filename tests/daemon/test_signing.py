@@ -14,8 +14,9 @@ from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import ConfigError, ConflictError, NotFoundError
 from watchkeeper.daemon.compose import secrets_of
 from watchkeeper.daemon.home import KEY_FILE, PREVIOUS_KEY_FILE
+from watchkeeper.daemon.ledgersettings import LedgerSettings
 from watchkeeper.daemon.life import Daemon, running
-from watchkeeper.daemon.settings import ApiSettings, LedgerSettings, Settings, load
+from watchkeeper.daemon.settings import ApiSettings, Settings, load
 from watchkeeper.daemon.signing import Keys, given, keys, rotate
 from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
 from watchkeeper.ledger.keys import SigningKey, create_key

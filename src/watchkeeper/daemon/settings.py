@@ -7,8 +7,7 @@ It asks nobody: whether an address answers and a secret fits is `config check --
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -25,18 +24,14 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
-from watchkeeper.daemon.witnesswire import WitnessConfig
-from watchkeeper.ledger.archive.config import ArchiveSettings
-from watchkeeper.ledger.evidence import DEFAULT_MAX_BYTES
-from watchkeeper.ledger.quorum import Policy as QuorumPolicy
-from watchkeeper.ledger.quorum import read_policy
-from watchkeeper.ledger.retention import RetentionSettings
+from watchkeeper.daemon.databasesettings import DatabaseSettings
+from watchkeeper.daemon.ledgersettings import LedgerSettings
+from watchkeeper.daemon.unique import once
 from watchkeeper.runbooks.loader import RunbookOverrides
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.prometheus import PrometheusConfig
 from watchkeeper.signals.sources import SENDING
 from watchkeeper.signals.state import StateConfig
-from watchkeeper.store.engine import parsed_url
 
 
 def _key_hash(value: str) -> str:
@@ -47,47 +42,6 @@ def _key_hash(value: str) -> str:
 
 
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
-
-
-MIN_PASSWORD = 12
-
-
-class DatabaseSettings(Contract):
-    """Empty: SQLite in the data directory. On PostgreSQL three roles keep the record from whoever has the daemon's."""
-
-    url: SecretStr | None = None
-    """What the daemon works with."""
-    owner_url: SecretStr | None = None
-    """PostgreSQL: the role that owns the tables. It migrates and grants at the start, and is not used after that."""
-    pruner_url: SecretStr | None = None
-    """PostgreSQL: the role that may delete evidence and pruned entries. Needed when `url`'s role owns nothing."""
-
-    @model_validator(mode="after")
-    def _roles_of_one_server(self) -> Self:
-        given = {"owner_url": self.owner_url, "pruner_url": self.pruner_url}
-        named = [name for name, value in given.items() if value is not None]
-        if named and (self.url is None or not self.url.get_secret_value().startswith("postgresql")):
-            raise ValueError(f"{' and '.join(named)}: only PostgreSQL has roles, and url names no such server")
-        if self.owner_url is not None and self.pruner_url is None:
-            raise ValueError("owner_url without pruner_url: nobody could prune or erase evidence")
-        return self
-
-    def secrets(self) -> tuple[SecretStr, ...]:
-        """The URLs, and the passwords in them. A short one may be a word that telemetry is full of; within a URL its
-        place gives it away."""
-        urls = [each for each in (self.url, self.owner_url, self.pruner_url) if each is not None]
-        passwords = (parsed_url(each.get_secret_value()).password for each in urls)
-        return (*urls, *(SecretStr(each) for each in passwords if each and len(each) >= MIN_PASSWORD))
-
-    @field_validator("url", "owner_url", "pruner_url")
-    @classmethod
-    def _one_of_ours(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            try:
-                parsed_url(value.get_secret_value())
-            except ConfigError as error:
-                raise ValueError(f"{error.what}: {error.next_step}") from None
-        return value
 
 
 class ServiceSettings(ServiceEntry):
@@ -142,56 +96,6 @@ class RunbookSettings(Contract):
     overrides: dict[str, RunbookOverrides] = Field(default_factory=dict)
 
 
-class LedgerSettings(Contract):
-    origin: str = Field(default="watchkeeper.local/log", pattern=r"^[^\s+]+$")
-    """The log's name in checkpoints: unique to this installation, no spaces, no plus sign."""
-    signing_key: SecretStr | None = None
-    """The log's signing key itself. Made in the data directory at the first start when no key is given."""
-    signing_key_path: Path | None = None
-    """The same as a file of mode 0600, which `watchkeeper ledger keygen` makes."""
-    previous_signing_key: SecretStr | None = None
-    """The key that signed before this one: with it, the next batch hands the log over."""
-    previous_key_path: Path | None = None
-    """The same as a file of mode 0600."""
-    witnesses: tuple[WitnessConfig, ...] = ()
-    """Who is asked to cosign each newest checkpoint."""
-    policy_file: Path | None = None
-    """A C2SP tlog-policy: how many of the witnesses are enough. `ledger checkpoint --cosigned` goes by it."""
-    evidence_max_bytes: int = Field(default=DEFAULT_MAX_BYTES, ge=1_048_576)
-    """How much evidence is kept in all, compressed. While it is full, calls and people's words are still kept; new
-    findings are not recorded, so nothing new is acted upon, and people are told."""
-    retention: RetentionSettings = RetentionSettings()
-    archive: ArchiveSettings | None = None
-    """Where signed entries are copied to once a day: a bucket or a directory."""
-
-    @field_validator("witnesses")
-    @classmethod
-    def _each_witness_is_given_once(cls, value: tuple[WitnessConfig, ...]) -> tuple[WitnessConfig, ...]:
-        _once("witness", (each.name for each in value))
-        _once("witness's key", (each.vkey for each in value))
-        return value
-
-    def policy(self) -> QuorumPolicy | None:
-        """The policy file's content. Raises InputError with file:line."""
-        return None if self.policy_file is None else read_policy(self.policy_file)
-
-    @model_validator(mode="after")
-    def _each_key_once(self) -> Self:
-        for name, secret, path in (
-            ("signing_key", self.signing_key, self.signing_key_path),
-            ("previous_signing_key", self.previous_signing_key, self.previous_key_path),
-        ):
-            if secret is not None and path is not None:
-                raise ValueError(f"{name} is given twice: as a secret and as the path of a key file")
-        return self
-
-    @model_validator(mode="after")
-    def _what_goes_is_archived(self) -> Self:
-        if self.retention.entries is not None and self.archive is None:
-            raise ValueError("retention: entries: entries go only when they are archived: set ledger.archive too")
-        return self
-
-
 class LogSettings(Contract):
     level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     json_lines: bool = True
@@ -230,7 +134,7 @@ class Settings(Contract):
 
     @model_validator(mode="after")
     def _series_can_be_told_apart(self) -> Self:
-        _once("prometheus: the query", (query.name for source in self.prometheus for query in source.queries))
+        once("prometheus: the query", (query.name for source in self.prometheus for query in source.queries))
         return self
 
     @model_validator(mode="after")
@@ -268,9 +172,9 @@ class Settings(Contract):
 
     @field_validator("services")
     @classmethod
-    def _each_service_and_key_is_given_once(cls, value: tuple[ServiceSettings, ...]) -> tuple[ServiceSettings, ...]:
-        _once("service", (str(each.scope) for each in value))
-        _once("key", (key for each in value for key in each.keys))
+    def _each_service_and_key_is_givenonce(cls, value: tuple[ServiceSettings, ...]) -> tuple[ServiceSettings, ...]:
+        once("service", (str(each.scope) for each in value))
+        once("key", (key for each in value for key in each.keys))
         return value
 
     def topology(self) -> Topology:
@@ -300,12 +204,6 @@ def _address(text: str, whose: str = "") -> str:
     except (httpx.InvalidURL, ValueError):
         raise ValueError(f"{whose}not a URL: look at its port and its host name") from None
     return text
-
-
-def _once(what: str, names: Iterable[str]) -> None:
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise ValueError(f"the {what} {', '.join(twice)} is given more than once")
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
