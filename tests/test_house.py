@@ -35,6 +35,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("test
 FORBIDDEN = tuple("".join(parts) for parts in ((".", "./shared"), ("/wo", "rk/"), ("/tmp/", "team")))
 """Places of the machine that the project was written on. Spelt in parts, so that this file may be searched too."""
 
+DATABASE_URL = "postgresql+psycopg://127.0.0.1:9/watchkeeper"
+
 MODEL_CLIENTS = {
     "openai", "anthropic", "litellm", "cohere", "mistralai", "groq", "ollama", "transformers", "vertexai", "langchain",
     "langchain_openai", "langchain_anthropic", "langchain_community", "google.generativeai", "google.genai",
@@ -170,6 +172,7 @@ def test_every_yaml_example_is_accepted(place: str, text: str, tmp_path: Path, m
         monkeypatch.chdir(tmp_path)
         secret = "postgresql+psycopg://u:p@h/db" if text.startswith("database:") else "http://127.0.0.1:9/secret"
         for name in re.findall(r"_file: (\S+)", text):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(secret)
         (tmp_path / "watchkeeper.yaml").write_text(text)
         assert load_settings(tmp_path / "watchkeeper.yaml", {}) != Settings()

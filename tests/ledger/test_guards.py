@@ -16,7 +16,10 @@ from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import LedgerError
 from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
+from watchkeeper.ledger import cosigned
+from watchkeeper.ledger.cosignature import CosigningKey
 from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.note import Note
 from watchkeeper.ledger.tables import (
     PERMANENT,
     evidence,
@@ -35,6 +38,7 @@ from watchkeeper.policies.tables import policy_activation, policy_active, policy
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.store.engine import Store
 
+WITNESS = CosigningKey.generate("one.example/w")
 OPERATOR = Principal(id="olga", kind=PrincipalKind.PERSON, roles=(Role.OPERATOR,), authenticated_by="token")
 APPEND_ONLY = (
     ledger_staged,
@@ -59,7 +63,9 @@ async def log(store: Store) -> Log:
     async with store.write() as tx:
         now = log.clock.now()
         await Evidence(store).put(tx, EvidenceKind.CALLS, b"{}")
-        await tx.execute(insert(ledger_cosignature).values(size=2, vkey="w", line="x\n", at=now))
+        (signed,) = await tx.execute(select(ledger_checkpoint.c.body).where(ledger_checkpoint.c.size == 2))
+        line = WITNESS.cosign(Note.from_text(signed.body).text, int(now.timestamp()))
+        await cosigned.put(tx, 2, WITNESS.public, line, now)
         await tx.execute(insert(ledger_pruned).values(end=2, last_staged_id=2, at=now))
     await PolicyVersions(store, log.ledger, log.clock).activate(PolicySet((a_grant(),)), OPERATOR)
     return log
