@@ -170,7 +170,7 @@ def test_every_yaml_example_is_accepted(place: str, text: str, tmp_path: Path, m
         assert len(compile_policy(PolicySet(tuple(documents))).nodes) == len(documents)
     else:
         monkeypatch.chdir(tmp_path)
-        secret = "postgresql+psycopg://u:p@h/db" if text.startswith("database:") else "http://127.0.0.1:9/secret"
+        secret = DATABASE_URL if text.startswith("database:") else "http://127.0.0.1:9/secret"
         for name in re.findall(r"_file: (\S+)", text):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(secret)
