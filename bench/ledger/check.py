@@ -14,9 +14,9 @@ from pymerkle import InmemoryTree
 
 from bench.ledger.logs import Made
 from bench.report import Figure
-from watchkeeper.ledger.fsck import fsck
+from watchkeeper.ledger.checks.fsck import fsck
+from watchkeeper.ledger.checks.verify import verify
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.verify import verify
 from watchkeeper.store.engine import Store
 
 CHECKS = {"verify": verify, "fsck": fsck}

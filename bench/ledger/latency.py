@@ -15,8 +15,8 @@ from bench.report import Figure
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.daemon.sequencing import SEQUENCE_S
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.sequencer import Sequencer
+from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.ledger.tables import ledger_head, ledger_pending
 from watchkeeper.store import schema
 from watchkeeper.store.engine import Store

@@ -9,8 +9,8 @@ from bench.ledger.load import ORIGIN, drafts, groups
 from bench.ledger.writers import append_all
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.keys import SigningKey
 from watchkeeper.ledger.sequencer import MAX_BATCH, Sequencer
+from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.store import schema
 from watchkeeper.store.engine import Store
 

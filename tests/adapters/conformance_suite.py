@@ -23,7 +23,7 @@ from watchkeeper.adapters.recorder import CallRecorder
 from watchkeeper.core.actions import Action, ActionKind, Intent, Target
 from watchkeeper.core.clock import Clock, ManualClock
 from watchkeeper.core.model import Scalar
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
 
 MakeAdapter = Callable[[LiteLLMConfig, CallRecorder, Clock], LiteLLMAdapter]
 NAME = "litellm:kit"

@@ -18,7 +18,7 @@ from watchkeeper.core.actions import ActionKind, Intent, Target
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.errors import ConfigError, ConflictError, NotFoundError
 from watchkeeper.core.ids import ActionKey
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
 
 
 class Untried(LiteLLMAdapter):

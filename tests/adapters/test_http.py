@@ -16,7 +16,7 @@ from watchkeeper.adapters.kit import CLAIM, INCIDENT, KitSink, sure
 from watchkeeper.adapters.recorder import CallRecorder, Reply, under
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.errors import AdapterError
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
 
 KEY = "sk-the-key-of-the-http-tests"
 Answer = Callable[[httpx.Request], httpx.Response]

@@ -17,8 +17,8 @@ from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import AdapterError, LedgerError
 from watchkeeper.core.ids import ClaimId, IncidentId
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.tables import ledger_staged
 from watchkeeper.store.engine import Store
 

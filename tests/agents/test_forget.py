@@ -18,7 +18,7 @@ from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.tables import incident_step
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.outcomes import Effect
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.store.engine import Store
 
 

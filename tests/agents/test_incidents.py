@@ -17,7 +17,7 @@ from watchkeeper.core.errors import ConflictError, NotFoundError
 from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import FindingId, IncidentId
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.store.engine import Store
 
 CALM = timedelta(minutes=30)

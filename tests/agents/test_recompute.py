@@ -22,10 +22,17 @@ from watchkeeper.core.entries import EntryType, FindingRecorded
 from watchkeeper.core.findings import FailureMode, Finding
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.recomputers import NotRecomputableError, OtherwiseError
-from watchkeeper.ledger.redaction import Redactor
-from watchkeeper.ledger.replay import KindCount, ReasonCount, Recomputers, ReplayReport, replay_check, replay_log
+from watchkeeper.ledger.evidence.redaction import Redactor
+from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.ledger.replays.recomputers import NotRecomputableError, OtherwiseError
+from watchkeeper.ledger.replays.replay import (
+    KindCount,
+    ReasonCount,
+    Recomputers,
+    ReplayReport,
+    replay_check,
+    replay_log,
+)
 from watchkeeper.ledger.tables import evidence as bodies
 from watchkeeper.store.engine import Store
 

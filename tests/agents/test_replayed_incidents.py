@@ -12,7 +12,7 @@ from watchkeeper.agents import recompute
 from watchkeeper.core.entries import EntryType, FindingRecorded
 from watchkeeper.core.findings import FailureMode
 from watchkeeper.core.signals import ErrorClass
-from watchkeeper.ledger.replay import Recomputers, ReplayReport, replay_log
+from watchkeeper.ledger.replays.replay import Recomputers, ReplayReport, replay_log
 from watchkeeper.policies.replay import decision_recomputer
 
 MODES = {FailureMode.RUNAWAY_LOOP, FailureMode.PROVIDER_OUTAGE, FailureMode.COST_SPIKE}

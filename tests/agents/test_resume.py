@@ -19,7 +19,7 @@ from watchkeeper.agents.state import WatchState
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.store.engine import Store
 
 WAY = ("triage", "diagnose", "propose", "decide", "execute", "verify", "wait", "hold", "close")

@@ -23,7 +23,7 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType, Escalated
 from watchkeeper.core.errors import ConflictError, LedgerError, StoreError, UnavailableError
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.store import leases
 from watchkeeper.store.engine import Store

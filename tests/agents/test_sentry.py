@@ -19,7 +19,7 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import StoreError
 from watchkeeper.core.findings import Finding
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.store.engine import Store
 

@@ -18,7 +18,7 @@ from watchkeeper.api.ledger.checks import _told
 from watchkeeper.api.streams import _lines
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.principals import Role
-from watchkeeper.ledger.export import verify_export
+from watchkeeper.ledger.exports.export import verify_export
 
 
 async def test_entries_are_paged_and_found_by_subject(face: Face) -> None:

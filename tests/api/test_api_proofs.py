@@ -6,9 +6,9 @@ import pytest
 from tests.testbed.faces import Face
 
 from watchkeeper.core.principals import Role
-from watchkeeper.ledger.addcheckpoint import AddCheckpoint
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.proof import TlogProof, prove_growth
+from watchkeeper.ledger.cosigning.addcheckpoint import AddCheckpoint
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+from watchkeeper.ledger.tree.proof import TlogProof, prove_growth
 
 
 async def test_an_entry_is_proven_by_index_and_by_id(face: Face) -> None:

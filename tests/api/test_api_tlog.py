@@ -8,9 +8,9 @@ import pytest
 from tests.testbed.faces import Face
 
 from watchkeeper.core.principals import Role
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.merkle import Tree, leaf_hash
-from watchkeeper.ledger.tiling import unbundle
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+from watchkeeper.ledger.tree.merkle import Tree, leaf_hash
+from watchkeeper.ledger.tree.tiling import unbundle
 
 TLOG = "/v1/ledger/tlog"
 

@@ -14,11 +14,11 @@ from tests.testbed.witnesses import NAME, ORIGIN, Trees
 
 from watchkeeper.api import witness as face
 from watchkeeper.core.clock import ManualClock
-from watchkeeper.ledger.addcheckpoint import MAX_BODY_BYTES
-from watchkeeper.ledger.cosignature import CosigningKey
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.note import open_note
-from watchkeeper.ledger.witness import Witness, logs_of
+from watchkeeper.ledger.cosigning.addcheckpoint import MAX_BODY_BYTES
+from watchkeeper.ledger.cosigning.cosignature import CosigningKey
+from watchkeeper.ledger.cosigning.witness import Witness, logs_of
+from watchkeeper.ledger.signing.keys import SigningKey
+from watchkeeper.ledger.signing.note import open_note
 
 LOG = SigningKey.generate(ORIGIN)
 KEY = CosigningKey.generate(NAME)

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 from tests.testbed.witnesses import ORIGIN, Trees, running
 
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.note import open_note
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+from watchkeeper.ledger.signing.keys import SigningKey
+from watchkeeper.ledger.signing.note import open_note
 
 LOG = SigningKey.generate(ORIGIN)
 TREES, FORK = Trees(LOG), Trees(LOG, fork_at=0)

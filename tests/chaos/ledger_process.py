@@ -23,7 +23,7 @@ from tests.testbed.ledgers import ORIGIN, Log, draft
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.errors import ConflictError, UnavailableError
 from watchkeeper.ledger import sequencer
-from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.store.engine import Store
 
 LEASE_S = 0.6

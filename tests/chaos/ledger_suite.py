@@ -35,8 +35,8 @@ from tests.testbed.ledgers import Log
 from tests.testbed.postgres import PostgresServer, postgres_server
 from tests.testbed.stores import create_tables
 from watchkeeper.core.clock import SystemClock
-from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
-from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, open_checkpoint
+from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.store.engine import Store
 from watchkeeper.store.tables import lease
 

@@ -18,10 +18,10 @@ from typing import Any
 from tests.chaos.suite import Done, Plan
 from tests.chaos.tampering import around, entries, files
 from tests.chaos.tampering.world import Honest, World, copied, honest_log
-from watchkeeper.ledger.audit import VerifyReport
-from watchkeeper.ledger.fsck import fsck
+from watchkeeper.ledger.checks.audit import VerifyReport
+from watchkeeper.ledger.checks.fsck import fsck
+from watchkeeper.ledger.checks.verify import verify
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.verify import verify
 
 KINDS: dict[str, Callable[[World, random.Random], set[str]]] = {
     kind.__name__: kind for kind in (*entries.KINDS, *around.KINDS)

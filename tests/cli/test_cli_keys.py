@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from watchkeeper.daemon.home import KEY_FILE, PREVIOUS_KEY_FILE, Home
-from watchkeeper.ledger.keys import create_key, load_key
+from watchkeeper.ledger.signing.keys import create_key, load_key
 
 from .conftest import Cli
 

@@ -12,8 +12,8 @@ from tests.testbed.faces import Served
 
 from watchkeeper.cli import unpack
 from watchkeeper.core.errors import UnavailableError
-from watchkeeper.ledger.cosignature import CosigningKey
-from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.cosigning.cosignature import CosigningKey
+from watchkeeper.ledger.signing.keys import SigningKey
 
 from .conftest import Cli
 

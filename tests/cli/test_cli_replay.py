@@ -13,7 +13,7 @@ from tests.testbed.faces import Served
 from tests.testbed.past import Past
 
 from watchkeeper.core.decisions import Verdict
-from watchkeeper.ledger.layout import ENTRIES
+from watchkeeper.ledger.exports.layout import ENTRIES
 
 ASKS = """
 apiVersion: watchkeeper.dev/v1

@@ -10,8 +10,8 @@ from tests.cli.conftest import Cli
 from tests.testbed.faces import Served
 from tests.testbed.witnesses import NAME
 
-from watchkeeper.ledger.cosignature import CosignerKey, CosigningKey
-from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.cosigning.cosignature import CosignerKey, CosigningKey
+from watchkeeper.ledger.signing.keys import SigningKey
 
 LOG = SigningKey.generate("log.example.com/test").verifier.vkey
 

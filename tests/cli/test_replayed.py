@@ -18,9 +18,9 @@ from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.core.findings import FailureMode
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.again import Again, Made
-from watchkeeper.ledger.differences import PathChange
-from watchkeeper.ledger.story import EvidenceShown, Part, StoryStep
+from watchkeeper.ledger.replays.again import Again, Made
+from watchkeeper.ledger.replays.differences import PathChange
+from watchkeeper.ledger.replays.story import EvidenceShown, Part, StoryStep
 
 SAME = Again(made=Made.SAME)
 

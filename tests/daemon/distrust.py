@@ -25,7 +25,7 @@ from watchkeeper.daemon.life import Daemon, running
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.lab.gateway.rows import key_hash
 from watchkeeper.lab.provider import ProviderMode
-from watchkeeper.ledger.verify import verify
+from watchkeeper.ledger.checks.verify import verify
 
 WAIT_S = 60.0
 POLL_S = 0.1

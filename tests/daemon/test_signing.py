@@ -18,10 +18,10 @@ from watchkeeper.daemon.ledgersettings import LedgerSettings
 from watchkeeper.daemon.life import Daemon, running
 from watchkeeper.daemon.settings import ApiSettings, Settings, load
 from watchkeeper.daemon.signing import Keys, given, keys, rotate
-from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
-from watchkeeper.ledger.keys import SigningKey, create_key
+from watchkeeper.ledger.checks.verify import verify
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.verify import verify
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, sign_checkpoint
+from watchkeeper.ledger.signing.keys import SigningKey, create_key
 
 IN_HOME = LedgerSettings(origin=ORIGIN)
 NOTE = Checkpoint(ORIGIN, 1, bytes(32))

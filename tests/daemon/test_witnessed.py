@@ -23,11 +23,11 @@ from tests.testbed.witnesses import running as witness
 from watchkeeper.core.entries import Draft, EntryType, Eviction
 from watchkeeper.daemon.life import Daemon, running
 from watchkeeper.daemon.settings import Settings
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.cosignature import CosigningKey
-from watchkeeper.ledger.keys import SigningKey, create_key
-from watchkeeper.ledger.note import Note
-from watchkeeper.ledger.quorum import read_policy
+from watchkeeper.ledger.cosigning.cosignature import CosigningKey
+from watchkeeper.ledger.cosigning.quorum import read_policy
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+from watchkeeper.ledger.signing.keys import SigningKey, create_key
+from watchkeeper.ledger.signing.note import Note
 
 pytestmark = pytest.mark.timeout(300)  # several daemons and commands, each a process that starts
 

@@ -22,11 +22,11 @@ from watchkeeper.core.errors import DisputedError
 from watchkeeper.daemon.witnessclient import Book, WitnessClient
 from watchkeeper.daemon.witnesses import Alarm, Witnesses
 from watchkeeper.daemon.witnesswire import MAX_REPLY_BYTES, WitnessConfig
-from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
-from watchkeeper.ledger.cosignature import CosigningKey
-from watchkeeper.ledger.note import Note, open_note
-from watchkeeper.ledger.quorum import Policy
-from watchkeeper.ledger.witness import Witness, logs_of
+from watchkeeper.ledger.cosigning.cosignature import CosigningKey
+from watchkeeper.ledger.cosigning.quorum import Policy
+from watchkeeper.ledger.cosigning.witness import Witness, logs_of
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, sign_checkpoint
+from watchkeeper.ledger.signing.note import Note, open_note
 from watchkeeper.store.engine import Store
 
 KEY = CosigningKey.generate(NAME)

@@ -16,7 +16,7 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import GENESIS_PREV, MAX_ENTRY_BYTES, Draft, EntryType, Envelope, Escalated
 from watchkeeper.core.errors import ConfigError, LedgerError, UnrecordableError
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
 from watchkeeper.ledger.tables import ledger_pending, ledger_staged, ledger_writer
 from watchkeeper.store.engine import Store
 from watchkeeper.store.tables import lease

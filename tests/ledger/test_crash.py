@@ -15,8 +15,8 @@ from tests.testbed.ledgers import ORIGIN, Log, draft
 
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.entries import EntryType
-from watchkeeper.ledger.keys import create_key
-from watchkeeper.ledger.verify import verify
+from watchkeeper.ledger.checks.verify import verify
+from watchkeeper.ledger.signing.keys import create_key
 from watchkeeper.store.engine import Store
 from watchkeeper.store.tables import lease
 

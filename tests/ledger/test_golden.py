@@ -17,9 +17,9 @@ from watchkeeper.core.decisions import DecisionRecord, Gate, Reason, Verdict
 from watchkeeper.core.digest import digest_of
 from watchkeeper.core.entries import EntryType, Envelope, PolicyActivated
 from watchkeeper.core.plans import Plan
-from watchkeeper.ledger.export import exported_entries, verify_export
-from watchkeeper.ledger.layout import CHECKPOINT, VKEY
-from watchkeeper.ledger.replay import (
+from watchkeeper.ledger.exports.export import exported_entries, verify_export
+from watchkeeper.ledger.exports.layout import CHECKPOINT, VKEY
+from watchkeeper.ledger.replays.replay import (
     KindCount,
     NotRecomputableError,
     ReasonCount,

@@ -1,7 +1,7 @@
 """Invariant 8, as far as the database itself holds it: what is on record is refused to whoever would change it.
 
 These statements come through the daemon's own connection, as a bug's would. Who owns the tables can drop the guards:
-tests/ledger/test_verify.py is about what is found then.
+tests/ledger/checks/test_verify.py is about what is found then.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import LedgerError
 from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
-from watchkeeper.ledger import cosigned
-from watchkeeper.ledger.cosignature import CosigningKey
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.note import Note
+from watchkeeper.ledger.cosigning import cosigned
+from watchkeeper.ledger.cosigning.cosignature import CosigningKey
+from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.ledger.signing.note import Note
 from watchkeeper.ledger.tables import (
     PERMANENT,
     evidence,

@@ -14,9 +14,9 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import LedgerError, NotFoundError, VerificationError
 from watchkeeper.ledger import reader as reading
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
 from watchkeeper.ledger.tables import ledger_staged, ledger_tile
+from watchkeeper.ledger.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
 from watchkeeper.store.engine import Store
 
 

@@ -17,11 +17,11 @@ from tests.testbed.stores import tampering
 
 from watchkeeper.core.clock import ManualClock, SystemClock
 from watchkeeper.core.errors import ConfigError, ConflictError, LedgerError
-from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from watchkeeper.ledger.keys import SigningKey, create_key
-from watchkeeper.ledger.merkle import Tree, leaf_hash
 from watchkeeper.ledger.sequencer import LEASE, LEASE_S, STEP, TURN_BATCHES, Sequencer
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from watchkeeper.ledger.signing.keys import SigningKey, create_key
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_head, ledger_staged, ledger_tile
+from watchkeeper.ledger.tree.merkle import Tree, leaf_hash
 from watchkeeper.store import leases
 from watchkeeper.store.engine import Store
 from watchkeeper.store.tables import lease

@@ -15,7 +15,7 @@ from watchkeeper.core.errors import ForbiddenError, NotFoundError, PolicyError, 
 from watchkeeper.core.ids import DecisionId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.decide import decide
 from watchkeeper.policies.load import PolicySet, pack
 from watchkeeper.policies.replay import decision_recomputer

@@ -9,7 +9,7 @@ from tests.testbed.secrets import MODELS
 
 from watchkeeper.core.signals import Call, Event, EventKind, Span, SpanOp
 from watchkeeper.core.subjects import Subject, SubjectKind
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
 from watchkeeper.signals.handles import Handles
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)

@@ -21,11 +21,11 @@ from watchkeeper.daemon.database import Guarding, prepare, standing
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.archive.directory import DirectoryStorage
-from watchkeeper.ledger.erase import Eraser
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.prune_entries import EntryPruneReport
-from watchkeeper.ledger.retention import RetentionSettings
-from watchkeeper.ledger.upkeep import Hand, Upkeep
+from watchkeeper.ledger.evidence.erase import Eraser
+from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.ledger.retention.periods import RetentionSettings
+from watchkeeper.ledger.retention.prune_entries import EntryPruneReport
+from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.policies.versions import PolicyVersions

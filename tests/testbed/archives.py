@@ -20,15 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.ledgers import ORIGIN, Log, die_at
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.core.entries import Archived, EntryType
-from watchkeeper.ledger import prune, prune_entries
 from watchkeeper.ledger.archive.archivist import ArchiveReport, Archivist
 from watchkeeper.ledger.archive.check import ArchiveCheck, ArchiveCheckReport
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.archive.storage import Storage, Stored
-from watchkeeper.ledger.keys import load_key
-from watchkeeper.ledger.prune import EvidencePruner
-from watchkeeper.ledger.prune_entries import EntryPruner
-from watchkeeper.ledger.retention import RetentionSettings
+from watchkeeper.ledger.retention import prune, prune_entries
+from watchkeeper.ledger.retention.periods import RetentionSettings
+from watchkeeper.ledger.retention.prune import EvidencePruner
+from watchkeeper.ledger.retention.prune_entries import EntryPruner
+from watchkeeper.ledger.signing.keys import load_key
 from watchkeeper.store.engine import Store
 
 SPAN = 512

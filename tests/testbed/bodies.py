@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.core.entries import Draft, EvidenceErased
 from watchkeeper.core.evidence import EvidenceRef
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.evidence import Evidence, refs_in
+from watchkeeper.ledger.evidence.store import Evidence, refs_in
 
 
 async def with_bodies(tx: AsyncConnection, evidence: Evidence, drafts: Sequence[Draft]) -> list[Draft]:

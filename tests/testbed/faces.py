@@ -39,12 +39,12 @@ from watchkeeper.daemon.health import Health
 from watchkeeper.daemon.witnessclient import Book
 from watchkeeper.daemon.witnesses import Alarm, Witnesses
 from watchkeeper.ledger.archive.directory import DirectoryStorage
-from watchkeeper.ledger.erase import Eraser
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.fsck import fsck
-from watchkeeper.ledger.retention import RetentionSettings
-from watchkeeper.ledger.upkeep import Hand, Upkeep
-from watchkeeper.ledger.verify import verify
+from watchkeeper.ledger.checks.fsck import fsck
+from watchkeeper.ledger.checks.verify import verify
+from watchkeeper.ledger.evidence.erase import Eraser
+from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.ledger.retention.periods import RetentionSettings
+from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.decide import decide

@@ -44,8 +44,8 @@ from watchkeeper.core.signals import (
 )
 from watchkeeper.core.subjects import Scope, Subject, SubjectKind
 from watchkeeper.core.topology import Topology
-from watchkeeper.ledger.export import export
-from watchkeeper.ledger.keys import SigningKey
+from watchkeeper.ledger.exports.export import export
+from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.policies.decide import decide
 from watchkeeper.policies.load import load
 from watchkeeper.policies.versions import PolicyVersions

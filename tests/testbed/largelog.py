@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import insert
 
 from tests.testbed.ledgers import Log
-from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
-from watchkeeper.ledger.merkle import Tree, leaf_hash
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, sign_checkpoint
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_head, ledger_staged, ledger_tile
+from watchkeeper.ledger.tree.merkle import Tree, leaf_hash
 
 BATCH = 20_000
 IDS = 10_000_000

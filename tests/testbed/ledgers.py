@@ -24,12 +24,12 @@ from watchkeeper.core.clock import Clock, ManualClock, SystemClock
 from watchkeeper.core.entries import Draft, EntryType, Eviction, IncidentClosed
 from watchkeeper.core.ids import EntryId
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.fsck import fsck
-from watchkeeper.ledger.keys import SigningKey, load_key
+from watchkeeper.ledger.checks.fsck import fsck
+from watchkeeper.ledger.checks.verify import VerifyReport, verify
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.sequencer import Sequencer
-from watchkeeper.ledger.verify import VerifyReport, verify
+from watchkeeper.ledger.signing.keys import SigningKey, load_key
 from watchkeeper.store.engine import Store
 from watchkeeper.store.leases import Lease
 

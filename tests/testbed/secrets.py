@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from pydantic import SecretStr
 
 from watchkeeper.core.digest import sha256
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
 
 KNOWN = 'gw-Master/Key+"2026"&more'
 """A secret of the settings, of a form that every encoding spells in another way."""

@@ -30,7 +30,7 @@ from watchkeeper.daemon.compose import Parts, compose, sentry
 from watchkeeper.daemon.home import Home
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.lab.gateway.rows import key_hash
-from watchkeeper.ledger.verify import verify
+from watchkeeper.ledger.checks.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store import schema
 

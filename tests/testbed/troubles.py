@@ -17,7 +17,7 @@ from watchkeeper.core.entries import Draft, EntryType
 from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.core.ids import DiagnosisId, IncidentId
 from watchkeeper.core.signals import ErrorClass
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.reader import Entry
 from watchkeeper.signals.state import SignalState, StateConfig
 from watchkeeper.store.engine import Store

@@ -23,11 +23,13 @@ from pydantic import SecretStr
 from tests.testbed.ports import LOOPBACK, free_port
 from tests.testbed.process import ChildProcess
 from watchkeeper.core.clock import ManualClock
-from watchkeeper.ledger.addcheckpoint import AddCheckpoint
-from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
-from watchkeeper.ledger.cosignature import CosignerKey, CosigningKey
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.merkle import (
+from watchkeeper.ledger.cosigning.addcheckpoint import AddCheckpoint
+from watchkeeper.ledger.cosigning.cosignature import CosignerKey, CosigningKey
+from watchkeeper.ledger.cosigning.witness import Witness, load_keys, logs_of, make_keys
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, sign_checkpoint
+from watchkeeper.ledger.signing.keys import SigningKey
+from watchkeeper.ledger.signing.note import Note
+from watchkeeper.ledger.tree.merkle import (
     EMPTY_ROOT,
     Node,
     Tree,
@@ -36,8 +38,6 @@ from watchkeeper.ledger.merkle import (
     leaf_hash,
     perfect_root,
 )
-from watchkeeper.ledger.note import Note
-from watchkeeper.ledger.witness import Witness, load_keys, logs_of, make_keys
 
 ORIGIN = "log.example.com/test"
 NAME = "witness.example.com/w1"

@@ -10,7 +10,7 @@ from watchkeeper.adapters.recorder import Call
 from watchkeeper.core.entries import CallRecorded, Draft, EntryType
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.store.engine import Priority, Store
 
 

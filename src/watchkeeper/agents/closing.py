@@ -18,7 +18,7 @@ from watchkeeper.core.errors import ConflictError, ForbiddenError
 from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.core.ids import IncidentId, new_id
 from watchkeeper.core.principals import Principal, PrincipalKind
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.store import leases

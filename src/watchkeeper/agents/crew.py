@@ -25,7 +25,7 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.sli import Sli, SliReading
 from watchkeeper.core.subjects import Subject
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs

@@ -37,7 +37,7 @@ from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal
 from watchkeeper.core.subjects import Scope
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.store.engine import Store
 
 

@@ -25,7 +25,7 @@ from watchkeeper.core.entries import EntryType, FindingRecorded
 from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.recomputers import FromEvidence, NotRecomputableError, OtherwiseError, Recomputers
+from watchkeeper.ledger.replays.recomputers import FromEvidence, NotRecomputableError, OtherwiseError, Recomputers
 
 CODE, REDACTED, TOO_LARGE, NOT_KEPT, UNREADABLE = "code", "redacted", "too_large", "not_kept", "unreadable"
 _MARK = b"[redacted:"

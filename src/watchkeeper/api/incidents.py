@@ -18,7 +18,7 @@ from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.remedies import Remedy
-from watchkeeper.ledger.story import StoryStep, story
+from watchkeeper.ledger.replays.story import StoryStep, story
 from watchkeeper.policies.approvals import may_answer
 
 router = APIRouter(tags=["incidents"])

@@ -13,12 +13,12 @@ from watchkeeper.agents.outbox import Outbox
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.model import Contract, Instant
-from watchkeeper.ledger.cosigned import WitnessReport
-from watchkeeper.ledger.erase import Eraser
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.checks.verify import Progress, VerifyReport
+from watchkeeper.ledger.cosigning.cosigned import WitnessReport
+from watchkeeper.ledger.evidence.erase import Eraser
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.upkeep import Upkeep
-from watchkeeper.ledger.verify import Progress, VerifyReport
+from watchkeeper.ledger.retention.upkeep import Upkeep
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs

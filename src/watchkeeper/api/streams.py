@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 from watchkeeper.api.errors import Problem
 from watchkeeper.core.errors import WatchkeeperError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.progress import Progress
+from watchkeeper.ledger.retention.progress import Progress
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ from fastapi.responses import PlainTextResponse
 
 from watchkeeper import __version__
 from watchkeeper.core.errors import InputError, StoreError
-from watchkeeper.ledger.addcheckpoint import MAX_BODY_BYTES, SIZE_TYPE, AddCheckpoint
-from watchkeeper.ledger.witness import Refusal, Witness
+from watchkeeper.ledger.cosigning.addcheckpoint import MAX_BODY_BYTES, SIZE_TYPE, AddCheckpoint
+from watchkeeper.ledger.cosigning.witness import Refusal, Witness
 
 log = structlog.get_logger(__name__)
 

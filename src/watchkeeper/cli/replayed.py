@@ -10,7 +10,7 @@ from watchkeeper.cli.grounds import made_from
 from watchkeeper.cli.out import plain
 from watchkeeper.cli.story import ALWAYS_SHOWN, INDENT, Line, evidence_lines, told_lines, wrapped
 from watchkeeper.core.entries import ENTRY_DATA, EntryType
-from watchkeeper.ledger.again import Again, Made
+from watchkeeper.ledger.replays.again import Again, Made
 
 SHOWN = (*ALWAYS_SHOWN, "request", "reply")
 """Kinds of evidence whose text is an input of its step; a snapshot is told in words."""

@@ -75,7 +75,7 @@ def unpack(pieces: Iterator[bytes], directory: Path, seen: Callable[[str, bytes]
 
 
 def _ours(name: str) -> bool:
-    from watchkeeper.ledger.tilepath import TilePath
+    from watchkeeper.ledger.tree.tilepath import TilePath
 
     if name in NAMES:
         return True

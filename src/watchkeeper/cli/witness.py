@@ -32,7 +32,7 @@ def keygen(
     json: Json = False,
 ) -> None:
     """Make the witness's key, once. Prints the vkey for others' policies."""
-    from watchkeeper.ledger.witness import make_keys
+    from watchkeeper.ledger.cosigning.witness import make_keys
 
     _print_vkeys([key.public.vkey for key in make_keys(data, name, post_quantum=ml_dsa_44)], json)
 
@@ -40,7 +40,7 @@ def keygen(
 @app.command()
 def key(data: Data, json: Json = False) -> None:
     """The witness's vkey: others write it into their settings and policies."""
-    from watchkeeper.ledger.witness import load_keys
+    from watchkeeper.ledger.cosigning.witness import load_keys
 
     _print_vkeys([each.public.vkey for each in load_keys(data)], json)
 
@@ -66,8 +66,8 @@ def serve(
 
     from watchkeeper.api.witness import create
     from watchkeeper.core.clock import SystemClock
-    from watchkeeper.ledger.note import VerifierKey
-    from watchkeeper.ledger.witness import KEY_FILE, Witness, load_keys, logs_of, make_keys
+    from watchkeeper.ledger.cosigning.witness import KEY_FILE, Witness, load_keys, logs_of, make_keys
+    from watchkeeper.ledger.signing.note import VerifierKey
 
     logs = logs_of(VerifierKey.from_vkey(vkey) for given in log for vkey in _vkeys(given))
     host, port = _address(listen)

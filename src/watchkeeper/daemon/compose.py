@@ -41,14 +41,14 @@ from watchkeeper.daemon.witnesses import Alarm, Witnesses
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.archive.config import S3Archive
 from watchkeeper.ledger.archive.places import storage_of
-from watchkeeper.ledger.erase import Eraser
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.note import VerifierKey
+from watchkeeper.ledger.evidence.erase import Eraser
+from watchkeeper.ledger.evidence.redaction import Redactor
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.reader import LogReader
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
 from watchkeeper.ledger.sequencer import Sequencer
-from watchkeeper.ledger.upkeep import Hand, Upkeep
+from watchkeeper.ledger.signing.keys import SigningKey
+from watchkeeper.ledger.signing.note import VerifierKey
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs

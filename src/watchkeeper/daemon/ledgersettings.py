@@ -11,10 +11,10 @@ from watchkeeper.core.model import Contract
 from watchkeeper.daemon.unique import once
 from watchkeeper.daemon.witnesswire import WitnessConfig
 from watchkeeper.ledger.archive.config import ArchiveSettings
-from watchkeeper.ledger.evidence import DEFAULT_MAX_BYTES
-from watchkeeper.ledger.quorum import Policy as QuorumPolicy
-from watchkeeper.ledger.quorum import read_policy
-from watchkeeper.ledger.retention import RetentionSettings
+from watchkeeper.ledger.cosigning.quorum import Policy as QuorumPolicy
+from watchkeeper.ledger.cosigning.quorum import read_policy
+from watchkeeper.ledger.evidence.store import DEFAULT_MAX_BYTES
+from watchkeeper.ledger.retention.periods import RetentionSettings
 
 
 class LedgerSettings(Contract):

@@ -47,8 +47,8 @@ from watchkeeper.daemon.sequencing import SEQUENCE_S, Sequencing
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.trust import CHECK_S, Trust
 from watchkeeper.daemon.witnesses import EVERY_S as WITNESS_S
-from watchkeeper.ledger.fsck import fsck
-from watchkeeper.ledger.verify import verify
+from watchkeeper.ledger.checks.fsck import fsck
+from watchkeeper.ledger.checks.verify import verify
 from watchkeeper.policies import load as policies
 from watchkeeper.store.leases import Lease
 

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from watchkeeper.core.errors import ConfigError, ConflictError, NotFoundError, VerificationError
 from watchkeeper.daemon.home import KEY_FILE, PREVIOUS_KEY_FILE
 from watchkeeper.daemon.ledgersettings import LedgerSettings
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.keys import SigningKey, check_origin, create_key, load_key
-from watchkeeper.ledger.note import VerifierKey
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+from watchkeeper.ledger.signing.keys import SigningKey, check_origin, create_key, load_key
+from watchkeeper.ledger.signing.note import VerifierKey
 
 
 @dataclass(frozen=True)

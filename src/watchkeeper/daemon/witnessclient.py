@@ -21,13 +21,13 @@ import structlog
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import DisputedError, VerificationError
 from watchkeeper.daemon.witnesswire import NoAnswer, Reply, WitnessConfig, call, lines_of, size_of
-from watchkeeper.ledger import cosigned
-from watchkeeper.ledger.addcheckpoint import AddCheckpoint
-from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
-from watchkeeper.ledger.cosignature import CosignerKey
-from watchkeeper.ledger.cosigned import WitnessState
-from watchkeeper.ledger.note import Note, VerifierKey, b64_strict
+from watchkeeper.ledger.cosigning import cosigned
+from watchkeeper.ledger.cosigning.addcheckpoint import AddCheckpoint
+from watchkeeper.ledger.cosigning.cosignature import CosignerKey
+from watchkeeper.ledger.cosigning.cosigned import WitnessState
 from watchkeeper.ledger.reader import LogReader
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, open_checkpoint
+from watchkeeper.ledger.signing.note import Note, VerifierKey, b64_strict
 from watchkeeper.store.engine import Store
 
 log = structlog.get_logger(__name__)

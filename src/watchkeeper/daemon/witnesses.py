@@ -14,11 +14,11 @@ from watchkeeper.agents.outbox import Notice, Outbox
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.daemon.witnessclient import Book, WitnessClient
-from watchkeeper.ledger import cosigned
-from watchkeeper.ledger.checkpoint import Checkpoint
-from watchkeeper.ledger.cosigned import WitnessReport
-from watchkeeper.ledger.note import Note
-from watchkeeper.ledger.quorum import Policy
+from watchkeeper.ledger.cosigning import cosigned
+from watchkeeper.ledger.cosigning.cosigned import WitnessReport
+from watchkeeper.ledger.cosigning.quorum import Policy
+from watchkeeper.ledger.signing.checkpoint import Checkpoint
+from watchkeeper.ledger.signing.note import Note
 from watchkeeper.store.engine import Store
 
 EVERY_S = 3.0

@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.core.entries import EntryType, Envelope, EvidenceErased
 from watchkeeper.core.errors import NotFoundError, VerificationError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger import cosigned
-from watchkeeper.ledger.merkle import Span, build_proof, consistency_spans, inclusion_spans, nodes_of
-from watchkeeper.ledger.note import VerifierKey, b64
-from watchkeeper.ledger.quorum import Policy
+from watchkeeper.ledger.cosigning import cosigned
+from watchkeeper.ledger.cosigning.quorum import Policy
+from watchkeeper.ledger.signing.note import VerifierKey, b64
 from watchkeeper.ledger.snapshot import Snapshot, snapshot
 from watchkeeper.ledger.tables import ledger_entry, ledger_head, ledger_pending, ledger_staged
-from watchkeeper.ledger.tiles import node_hashes
+from watchkeeper.ledger.tree.merkle import Span, build_proof, consistency_spans, inclusion_spans, nodes_of
+from watchkeeper.ledger.tree.tiles import node_hashes
 from watchkeeper.store.engine import Store
 
 MAX_READ = 5000

@@ -20,17 +20,17 @@ from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import ConflictError, LedgerError
 from watchkeeper.core.ids import new_id
 from watchkeeper.ledger import staging
-from watchkeeper.ledger.checkpoint import Checkpoint, sign_checkpoint
-from watchkeeper.ledger.handover import Signers
-from watchkeeper.ledger.keychain import rotation_in
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.merkle import Tree, leaf_hash
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, sign_checkpoint
+from watchkeeper.ledger.signing.handover import Signers
+from watchkeeper.ledger.signing.keychain import rotation_in
+from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.ledger.tables import (
     ledger_checkpoint,
     ledger_head,
     ledger_pending,
     ledger_tile,
 )
+from watchkeeper.ledger.tree.merkle import Tree, leaf_hash
 from watchkeeper.store import leases
 from watchkeeper.store.engine import Store
 from watchkeeper.store.leases import Lease

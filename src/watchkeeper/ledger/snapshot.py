@@ -14,10 +14,9 @@ from sqlalchemy import ColumnElement, String, func, or_, select, text, type_coer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.entries import EntryType
-from watchkeeper.ledger import cosigned
-from watchkeeper.ledger.cosigned import Cosigned
-from watchkeeper.ledger.keychain import MAX_ROTATIONS, Rotation, rotation_in
-from watchkeeper.ledger.merkle import TILE
+from watchkeeper.ledger.cosigning import cosigned
+from watchkeeper.ledger.cosigning.cosigned import Cosigned
+from watchkeeper.ledger.signing.keychain import MAX_ROTATIONS, Rotation, rotation_in
 from watchkeeper.ledger.tables import (
     evidence,
     ledger_checkpoint,
@@ -29,6 +28,7 @@ from watchkeeper.ledger.tables import (
     ledger_tile,
     ledger_writer,
 )
+from watchkeeper.ledger.tree.merkle import TILE
 from watchkeeper.store.engine import Store
 from watchkeeper.store.raw import fetch
 

@@ -20,9 +20,9 @@ from watchkeeper.core.decisions import DecisionInput
 from watchkeeper.core.entries import MAX_ENTRY_BYTES, EntryType, Envelope
 from watchkeeper.core.errors import NotFoundError, WatchkeeperError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.jsonlines import Part, lines
-from watchkeeper.ledger.layout import ENTRIES
-from watchkeeper.ledger.replay import Recomputers, Replay, ReplayReport
+from watchkeeper.ledger.exports.layout import ENTRIES
+from watchkeeper.ledger.replays.jsonlines import Part, lines
+from watchkeeper.ledger.replays.replay import Recomputers, Replay, ReplayReport
 from watchkeeper.policies.decide import weigh
 from watchkeeper.policies.kept import KeptPolicies, read_policies
 from watchkeeper.policies.replay import decision_recomputer

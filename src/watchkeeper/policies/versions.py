@@ -22,7 +22,7 @@ from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.kept import Version
 from watchkeeper.policies.load import PolicySet

@@ -24,7 +24,7 @@ from watchkeeper.core.signals import ErrorClass, SpanOp
 from watchkeeper.core.subjects import Edge, EdgeSource, Scope, Subject, SubjectKind
 from watchkeeper.core.topology import Topology
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.ledger.evidence import Evidence
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.tables import authority_epoch
 from watchkeeper.signals.names import MAX_NAME, clean
 from watchkeeper.signals.state import SignalState, StateConfig

@@ -37,8 +37,8 @@ from watchkeeper.core.remedies import RemedyStatus
 from watchkeeper.core.signals import Event, EventKind, Signal
 from watchkeeper.core.sli import SliStatus
 from watchkeeper.lab.gateway.rows import key_hash
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
+from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.claims import Refusal, Settled
 from watchkeeper.signals.inbox import Inbox
 from watchkeeper.signals.intake import Intake

@@ -26,7 +26,7 @@ from watchkeeper.core.ids import DiagnosisId, IncidentId
 from watchkeeper.core.subjects import Scope, Subject, SubjectKind
 from watchkeeper.core.topology import Topology
 from watchkeeper.lab.gateway.faults import AdminFault, FaultMode
-from watchkeeper.ledger.redaction import Redactor
+from watchkeeper.ledger.evidence.redaction import Redactor
 from watchkeeper.runbooks.loader import load_catalog
 from watchkeeper.signals.state import SignalState, StateConfig
 

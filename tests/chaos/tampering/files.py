@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from tests.chaos.tampering.world import World
 from watchkeeper.core.errors import VerificationError, WatchkeeperError
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.export import verify_export
-from watchkeeper.ledger.note import VerifierKey
-from watchkeeper.ledger.proof import TlogProof
+from watchkeeper.ledger.exports.export import verify_export
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+from watchkeeper.ledger.signing.note import VerifierKey
+from watchkeeper.ledger.tree.proof import TlogProof
 
 
 class Told(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.entries import GENESIS_PREV
-from watchkeeper.ledger.merkle import Tile, Tree, leaf_hash
+from watchkeeper.ledger.tree.merkle import Tile, Tree, leaf_hash
 
 
 def body_at(rows: sqlite3.Connection, index: int) -> bytes:

@@ -17,12 +17,12 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import Draft, EntryType, OrderKind, OrderRecorded
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import OrderId
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.export import export
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.members import Format
-from watchkeeper.ledger.note import Note, b64_strict
-from watchkeeper.ledger.proof import TlogProof
+from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.ledger.exports.export import export
+from watchkeeper.ledger.exports.members import Format
+from watchkeeper.ledger.signing.keys import SigningKey
+from watchkeeper.ledger.signing.note import Note, b64_strict
+from watchkeeper.ledger.tree.proof import TlogProof
 from watchkeeper.store.engine import Store
 
 BATCHES = (3, 1, 40, 17, 212, 5, 1, 90, 33, 64, 12, 130, 2, 7)

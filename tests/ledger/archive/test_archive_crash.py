@@ -18,8 +18,8 @@ from watchkeeper.core.clock import ManualClock, SystemClock
 from watchkeeper.core.entries import EntriesPruned, EntryType, EvidencePruned
 from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.ledger.archive.directory import DirectoryStorage
-from watchkeeper.ledger.evidence import Evidence
-from watchkeeper.ledger.keys import SigningKey, create_key
+from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.ledger.signing.keys import SigningKey, create_key
 from watchkeeper.ledger.tables import evidence as table
 from watchkeeper.ledger.tables import ledger_entry, ledger_pruned, ledger_staged
 from watchkeeper.store.engine import Store

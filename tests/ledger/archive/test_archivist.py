@@ -21,10 +21,10 @@ from watchkeeper.ledger.archive.config import LockSettings
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.archive.manifest import Manifest
 from watchkeeper.ledger.archive.s3 import S3Storage
-from watchkeeper.ledger.merkle import Tree
-from watchkeeper.ledger.note import b64
-from watchkeeper.ledger.progress import Progress
+from watchkeeper.ledger.retention.progress import Progress
+from watchkeeper.ledger.signing.note import b64
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_staged
+from watchkeeper.ledger.tree.merkle import Tree
 from watchkeeper.store.engine import Store
 
 

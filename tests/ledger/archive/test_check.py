@@ -17,8 +17,8 @@ from watchkeeper.ledger.archive.compare import check_with
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.archive.files import Frontier, SegmentFiles, bundle, tile_name, unbundle
 from watchkeeper.ledger.archive.manifest import Manifest
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.progress import Progress
+from watchkeeper.ledger.retention.progress import Progress
+from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.ledger.tables import ledger_entry
 from watchkeeper.store.engine import Store
 

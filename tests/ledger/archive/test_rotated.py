@@ -9,8 +9,8 @@ from tests.testbed.ledgers import ORIGIN, Log, draft
 
 from watchkeeper.ledger.archive.check import ArchiveCheck, ArchiveCheckReport
 from watchkeeper.ledger.archive.directory import DirectoryStorage
-from watchkeeper.ledger.keys import SigningKey
-from watchkeeper.ledger.note import VerifierKey
+from watchkeeper.ledger.signing.keys import SigningKey
+from watchkeeper.ledger.signing.note import VerifierKey
 from watchkeeper.store.engine import Store
 
 

@@ -13,9 +13,9 @@ from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.api.services import Check
 from watchkeeper.api.streams import LINES, followed
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.note import MAX_NOTE_BYTES
-from watchkeeper.ledger.progress import Progress
-from watchkeeper.ledger.verify import VerifyReport
+from watchkeeper.ledger.checks.verify import VerifyReport
+from watchkeeper.ledger.retention.progress import Progress
+from watchkeeper.ledger.signing.note import MAX_NOTE_BYTES
 
 router = APIRouter(tags=["ledger"])
 

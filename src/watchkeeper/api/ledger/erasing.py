@@ -12,7 +12,7 @@ from watchkeeper.core.errors import UnavailableError
 from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.erase import MAX_ERASED, Erasure
+from watchkeeper.ledger.evidence.erase import MAX_ERASED, Erasure
 
 router = APIRouter(tags=["ledger"])
 

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.core.errors import LedgerError
-from watchkeeper.ledger.members import Format, Member, members
+from watchkeeper.ledger.exports.members import Format, Member, members
 from watchkeeper.policies.kept import policy_files
 
 router = APIRouter(tags=["ledger"])

@@ -12,10 +12,10 @@ from watchkeeper.api.services import Services
 from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.again import Again, made_again
 from watchkeeper.ledger.reader import Entry
-from watchkeeper.ledger.recomputers import Recomputers
-from watchkeeper.ledger.story import StoryStep, story_step
+from watchkeeper.ledger.replays.again import Again, made_again
+from watchkeeper.ledger.replays.recomputers import Recomputers
+from watchkeeper.ledger.replays.story import StoryStep, story_step
 
 router = APIRouter(tags=["ledger"])
 

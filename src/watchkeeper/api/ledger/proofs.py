@@ -13,11 +13,11 @@ from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.api.ledger.checkpoints import checkpoint as newest
 from watchkeeper.api.services import Services
 from watchkeeper.core.errors import NotFoundError
-from watchkeeper.ledger.addcheckpoint import AddCheckpoint
-from watchkeeper.ledger.checkpoint import Checkpoint
-from watchkeeper.ledger.note import Note
-from watchkeeper.ledger.proof import TlogProof
-from watchkeeper.ledger.served import checkpoint_at, kept_rows
+from watchkeeper.ledger.cosigning.addcheckpoint import AddCheckpoint
+from watchkeeper.ledger.signing.checkpoint import Checkpoint
+from watchkeeper.ledger.signing.note import Note
+from watchkeeper.ledger.tree.proof import TlogProof
+from watchkeeper.ledger.tree.served import checkpoint_at, kept_rows
 
 router = APIRouter(tags=["ledger"])
 Which = Annotated[str, Query(max_length=64, description="An entry's index or its id.")]

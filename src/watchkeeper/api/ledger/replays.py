@@ -8,7 +8,7 @@ from watchkeeper.agents import recompute
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import NotFoundError
-from watchkeeper.ledger.replay import Recomputers, ReplayReport, replay_log
+from watchkeeper.ledger.replays.replay import Recomputers, ReplayReport, replay_log
 from watchkeeper.policies.compile import Policy
 from watchkeeper.policies.replay import decision_recomputer
 from watchkeeper.policies.versions import PolicyVersions

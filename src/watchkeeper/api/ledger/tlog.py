@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.api.ledger.checkpoints import checkpoint as newest
 from watchkeeper.core.errors import NotFoundError
-from watchkeeper.ledger.served import tile as served
-from watchkeeper.ledger.tilepath import TilePath
+from watchkeeper.ledger.tree.served import tile as served
+from watchkeeper.ledger.tree.tilepath import TilePath
 
 PREFIX = "/v1/ledger/tlog"
 FOR_EVER = "private, max-age=31536000, immutable"

@@ -7,9 +7,9 @@ from pydantic import Field
 
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.cosigned import WitnessReport
-from watchkeeper.ledger.note import VerifierKey
-from watchkeeper.ledger.quorum import MAX_BYTES, Policy
+from watchkeeper.ledger.cosigning.cosigned import WitnessReport
+from watchkeeper.ledger.cosigning.quorum import MAX_BYTES, Policy
+from watchkeeper.ledger.signing.note import VerifierKey
 
 router = APIRouter(tags=["ledger"])
 

@@ -40,7 +40,7 @@ def verify_archive(place: str, vkey: str | None, endpoint_url: str | None, json:
     """`ledger verify --archive`: by itself, without a daemon. `vkey` may be several, one a line, of a changed key."""
     from watchkeeper.ledger.archive.check import ArchiveCheck
     from watchkeeper.ledger.archive.places import storage_at
-    from watchkeeper.ledger.note import VerifierKey
+    from watchkeeper.ledger.signing.note import VerifierKey
 
     if vkey is None:
         raise InputError(

@@ -16,7 +16,7 @@ from watchkeeper.cli.ledger.quorum import anchor_of_daemon, anchor_of_export, re
 from watchkeeper.core.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
-    from watchkeeper.ledger.verify import Progress, VerifyReport
+    from watchkeeper.ledger.checks.verify import Progress, VerifyReport
 
     Offline = Callable[[Path, str, str | None, Progress | None], VerifyReport]
 
@@ -48,7 +48,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Re-derive the tree from the entries. Exit code 10 if it does not hold."""
-    from watchkeeper.ledger.export import verify_export
+    from watchkeeper.ledger.exports.export import verify_export
 
     if archive is not None:
         verify_archive(archive, vkey, endpoint_url, json)
@@ -66,7 +66,7 @@ def fsck(
     json: Json = False,
 ) -> None:
     """Re-derive everything from the raw entries: slower, and finds more. Exit code 10."""
-    from watchkeeper.ledger.export import fsck_export
+    from watchkeeper.ledger.exports.export import fsck_export
 
     report = _checked(context, "fsck", fsck_export, anchor, policy, export, vkey)
     _told(report, json)
@@ -110,7 +110,7 @@ def _told(report: dict[str, Any], json: bool) -> None:
 
 
 def _show_report(report: dict[str, Any]) -> None:
-    from watchkeeper.ledger.audit import VerifyReport
+    from watchkeeper.ledger.checks.audit import VerifyReport
 
     for position, line in enumerate(VerifyReport.model_validate(report).lines()):
         out.say(out.wrapped(line), ("bold green" if report["ok"] else "bold red") if position == 0 else "")

@@ -16,9 +16,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from watchkeeper.core.errors import UnavailableError, WatchkeeperError
-from watchkeeper.ledger.jsonlines import Part, parts
-from watchkeeper.ledger.layout import ENTRIES
-from watchkeeper.ledger.replay import ReplayReport, merged
+from watchkeeper.ledger.exports.layout import ENTRIES
+from watchkeeper.ledger.replays.jsonlines import Part, parts
+from watchkeeper.ledger.replays.replay import ReplayReport, merged
 from watchkeeper.policies.recheck import Said, Told
 
 PROGRAM = "watchkeeper.policies.recheck"

@@ -25,7 +25,7 @@ def keygen(
     json: Json = False,
 ) -> None:
     """Make a signing key for a log. Prints its verifier key."""
-    from watchkeeper.ledger.keys import create_key
+    from watchkeeper.ledger.signing.keys import create_key
 
     vkey = create_key(file, origin).verifier.vkey
     if json:

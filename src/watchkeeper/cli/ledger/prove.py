@@ -14,7 +14,7 @@ from watchkeeper.cli.ledger.files import bytes_of, text_of
 from watchkeeper.core.errors import InputError
 
 if TYPE_CHECKING:
-    from watchkeeper.ledger.checkpoint import Checkpoint
+    from watchkeeper.ledger.signing.checkpoint import Checkpoint
 
 HELP = "watchkeeper ledger prove --help"
 
@@ -95,11 +95,11 @@ def _checked(
     proof: Path, vkey: str | None, policy: Path | None, entry: Path | None, anchor: Path | None
 ) -> dict[str, str | int]:
     from watchkeeper.core.entries import MAX_ENTRY_BYTES
-    from watchkeeper.ledger.addcheckpoint import AddCheckpoint
-    from watchkeeper.ledger.checkpoint import open_checkpoint
-    from watchkeeper.ledger.note import VerifierKey
-    from watchkeeper.ledger.proof import MAX_PROOF_BYTES, TlogProof, prove_growth
-    from watchkeeper.ledger.quorum import read_policy
+    from watchkeeper.ledger.cosigning.addcheckpoint import AddCheckpoint
+    from watchkeeper.ledger.cosigning.quorum import read_policy
+    from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+    from watchkeeper.ledger.signing.note import VerifierKey
+    from watchkeeper.ledger.tree.proof import MAX_PROOF_BYTES, TlogProof, prove_growth
 
     if vkey is None or (entry is None) == (anchor is None):
         raise InputError(
@@ -123,7 +123,7 @@ def _checked(
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, str | int]:
-    from watchkeeper.ledger.note import b64
+    from watchkeeper.ledger.signing.note import b64
 
     return {"origin": checkpoint.origin, "size": checkpoint.size, "root": b64(checkpoint.root)}
 

@@ -26,8 +26,8 @@ def refuse_both(anchor: Path | None, policy: Path | None) -> None:
 
 def anchor_of_daemon(client: Client, policy: Path) -> str | None:
     """What the daemon has that the policy calls valid; None if there is none."""
-    from watchkeeper.ledger.note import VerifierKey
-    from watchkeeper.ledger.quorum import read_policy
+    from watchkeeper.ledger.cosigning.quorum import read_policy
+    from watchkeeper.ledger.signing.note import VerifierKey
 
     read = read_policy(policy)
     text = policy.read_text(encoding="utf-8", errors="replace")
@@ -38,11 +38,11 @@ def anchor_of_daemon(client: Client, policy: Path) -> str | None:
 
 
 def anchor_of_export(directory: Path, policy: Path, vkey: str) -> str | None:
-    from watchkeeper.ledger.cosigned import newest_in
-    from watchkeeper.ledger.export import exported_cosigned
-    from watchkeeper.ledger.layout import CHECKPOINT
-    from watchkeeper.ledger.note import VerifierKey
-    from watchkeeper.ledger.quorum import read_policy
+    from watchkeeper.ledger.cosigning.cosigned import newest_in
+    from watchkeeper.ledger.cosigning.quorum import read_policy
+    from watchkeeper.ledger.exports.export import exported_cosigned
+    from watchkeeper.ledger.exports.layout import CHECKPOINT
+    from watchkeeper.ledger.signing.note import VerifierKey
 
     read, known = read_policy(policy), [VerifierKey.from_vkey(vkey)]
     if not read.quorum:
@@ -56,7 +56,7 @@ def anchor_of_export(directory: Path, policy: Path, vkey: str) -> str | None:
 
 def without_quorum(report: dict[str, Any]) -> dict[str, Any]:
     """The report with what is missing: no checkpoint has the cosignatures that the policy asks for."""
-    from watchkeeper.ledger.audit import Code, Problem, VerifyReport
+    from watchkeeper.ledger.checks.audit import Code, Problem, VerifyReport
 
     read = VerifyReport.model_validate(report)
     problem = Problem(where="policy", code=Code.NO_QUORUM)

@@ -15,7 +15,7 @@ from watchkeeper.cli.ledger.whatif import FailOn
 from watchkeeper.core.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
-    from watchkeeper.ledger.replay import Difference, ReplayReport
+    from watchkeeper.ledger.replays.replay import Difference, ReplayReport
 
 Export = Annotated[Path | None, typer.Option(help="Replay this export, without any daemon.")]
 Policies = Annotated[
@@ -84,9 +84,9 @@ def _made_again(context: typer.Context, export: Path | None) -> ReplayReport:
     from watchkeeper.cli.ledger.fresh import recheck
     from watchkeeper.cli.ledger.taken import taken
     from watchkeeper.cli.progress import bar
-    from watchkeeper.ledger.jsonlines import size_of
-    from watchkeeper.ledger.layout import ENTRIES
-    from watchkeeper.ledger.replay import ReplayReport, merged
+    from watchkeeper.ledger.exports.layout import ENTRIES
+    from watchkeeper.ledger.replays.jsonlines import size_of
+    from watchkeeper.ledger.replays.replay import ReplayReport, merged
 
     with taken(context, export) as directory, bar("replay", size_of(directory / ENTRIES)) as tell:
         decisions = recheck(directory, tell, alone=export is not None)

@@ -14,7 +14,7 @@ from watchkeeper.core.errors import VerificationError
 def replay_incident(context: typer.Context, incident: str, *, check: bool, json: bool) -> None:
     """Exit code 10 with `check`, if a step differs or its evidence was altered."""
     from watchkeeper.cli import replayed
-    from watchkeeper.ledger.again import ALTERED, Made
+    from watchkeeper.ledger.replays.again import ALTERED, Made
 
     steps = client(context).get(f"/v1/incidents/{incident}/replay")
     if json:

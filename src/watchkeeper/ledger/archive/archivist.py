@@ -20,13 +20,13 @@ from watchkeeper.ledger.archive import rows
 from watchkeeper.ledger.archive.files import JSON, File, SegmentFiles, tile_name, unbundle
 from watchkeeper.ledger.archive.manifest import Manifest, manifest_name
 from watchkeeper.ledger.archive.storage import Storage
-from watchkeeper.ledger.checkpoint import Checkpoint, open_checkpoint
-from watchkeeper.ledger.keychain import KeyChain
-from watchkeeper.ledger.merkle import TILE, leaf_hash
-from watchkeeper.ledger.note import VerifierKey, open_note
-from watchkeeper.ledger.progress import Progress
+from watchkeeper.ledger.retention.progress import Progress
+from watchkeeper.ledger.retention.turns import Turn
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, open_checkpoint
+from watchkeeper.ledger.signing.keychain import KeyChain
+from watchkeeper.ledger.signing.note import VerifierKey, open_note
 from watchkeeper.ledger.snapshot import rotations
-from watchkeeper.ledger.turns import Turn
+from watchkeeper.ledger.tree.merkle import TILE, leaf_hash
 from watchkeeper.store.engine import Store
 
 SPAN = 256 * TILE

@@ -17,10 +17,10 @@ from watchkeeper.core.model import Contract
 from watchkeeper.ledger.archive.files import File, Frontier, SegmentFiles, hashes_of, tile_name, unbundle
 from watchkeeper.ledger.archive.manifest import Manifest, manifest_name
 from watchkeeper.ledger.archive.storage import Storage
-from watchkeeper.ledger.checkpoint import open_checkpoint
-from watchkeeper.ledger.keychain import KeyChain, Rotation, rotation_in
-from watchkeeper.ledger.merkle import HASH_BYTES, TILE
-from watchkeeper.ledger.note import Note, VerifierKey, b64
+from watchkeeper.ledger.signing.checkpoint import open_checkpoint
+from watchkeeper.ledger.signing.keychain import KeyChain, Rotation, rotation_in
+from watchkeeper.ledger.signing.note import Note, VerifierKey, b64
+from watchkeeper.ledger.tree.merkle import HASH_BYTES, TILE
 
 MAX_PROBLEMS = 100
 

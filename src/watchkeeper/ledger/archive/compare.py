@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from watchkeeper.ledger.archive import rows
 from watchkeeper.ledger.archive.check import ArchiveCheck, ArchiveCheckReport, ArchiveCode, Bundle
 from watchkeeper.ledger.archive.manifest import manifest_name
-from watchkeeper.ledger.merkle import TILE
-from watchkeeper.ledger.progress import Progress
+from watchkeeper.ledger.retention.progress import Progress
+from watchkeeper.ledger.tree.merkle import TILE
 from watchkeeper.store.engine import Store
 
 

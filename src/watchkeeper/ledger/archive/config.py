@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.retention import Period
+from watchkeeper.ledger.retention.periods import Period
 
 
 class LockMode(StrEnum):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from watchkeeper.core.digest import sha256
 from watchkeeper.core.entries import MAX_ENTRY_BYTES
 from watchkeeper.ledger.archive.manifest import ArchivedObject, Manifest
-from watchkeeper.ledger.merkle import HASH_BYTES, TILE, Tile, Tree, leaf_hash
-from watchkeeper.ledger.note import VerifierKey, b64
+from watchkeeper.ledger.signing.note import VerifierKey, b64
+from watchkeeper.ledger.tree.merkle import HASH_BYTES, TILE, Tile, Tree, leaf_hash
 
 OCTETS, TEXT, JSON = "application/octet-stream", "text/plain; charset=utf-8", "application/json"
 

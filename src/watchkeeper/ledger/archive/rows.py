@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.entries import Archived, EntryType, Envelope
 from watchkeeper.ledger.archive.files import Frontier
-from watchkeeper.ledger.merkle import TILE, TILE_LEVELS, Tree, nodes_of
 from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_staged
-from watchkeeper.ledger.tiles import node_hashes, tile_hashes
+from watchkeeper.ledger.tree.merkle import TILE, TILE_LEVELS, Tree, nodes_of
+from watchkeeper.ledger.tree.tiles import node_hashes, tile_hashes
 
 
 class Row(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from watchkeeper.core.errors import ConfigError, ForbiddenError, UnavailableError, WatchkeeperError
 from watchkeeper.ledger.archive.config import S3Archive
 from watchkeeper.ledger.archive.storage import MAX_OBJECT_BYTES, Stored
-from watchkeeper.ledger.retention import length
+from watchkeeper.ledger.retention.periods import length
 
 TRIES = 6
 PAUSE_S = 0.5

@@ -1,0 +1,1 @@
+"""Verify and fsck: whether the log is what was signed, and what its entries must be."""

@@ -1,0 +1,1 @@
+"""Witnesses: what they sign, who they are, how many are enough."""

@@ -1,0 +1,1 @@
+"""Bodies that entries refer to: redacted, kept, destroyed."""

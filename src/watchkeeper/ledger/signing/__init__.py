@@ -1,0 +1,1 @@
+"""Signed notes, checkpoints, and the keys that sign them, one after another."""
