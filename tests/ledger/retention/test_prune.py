@@ -158,3 +158,16 @@ async def test_what_another_process_deleted_first_is_not_told_twice(store: Store
     assert (await old.pruner.run_once()).kinds[0].count == 1
     assert [each.count for each in await old.told()] == [1]
     assert await old.evidence.get(second.commitment) is None
+
+
+async def test_the_digest_is_over_the_commitments_in_order_of_their_text(store: Store) -> None:
+    """Not of their time: whoever has the references alone can compute it."""
+    old = Old(store)
+    refs = []
+    for number in range(6):
+        refs.append(await old.put(EvidenceKind.PROMPT, b"x%d" % number))
+        old.clock.advance(1)
+    old.later(8)
+    await old.pruner.run_once()
+    (told,) = await old.told()
+    assert told.digest == sha256("".join(sorted(f"{ref.commitment}\n" for ref in refs)).encode())

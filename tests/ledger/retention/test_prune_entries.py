@@ -19,14 +19,17 @@ from watchkeeper.core.errors import ConfigError, ConflictError, VerificationErro
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.ledger.archive.directory import DirectoryStorage
 from watchkeeper.ledger.archive.storage import Storage
+from watchkeeper.ledger.cosigning import cosigned
+from watchkeeper.ledger.cosigning.cosignature import COSIGNATURE_ED25519, CosigningKey
 from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.ledger.exports.export import export, exported_cosigned, verify_export
 from watchkeeper.ledger.replays.story import Part, story
 from watchkeeper.ledger.retention import prune_entries as module
 from watchkeeper.ledger.retention.periods import RetentionSettings
 from watchkeeper.ledger.retention.progress import Progress
 from watchkeeper.ledger.retention.prune_entries import EntryPruner, EntryPruneReport
-from watchkeeper.ledger.signing.note import b64_strict
-from watchkeeper.ledger.tables import ledger_entry, ledger_pruned, ledger_staged, ledger_writer
+from watchkeeper.ledger.signing.note import Note, b64_strict
+from watchkeeper.ledger.tables import ledger_checkpoint, ledger_entry, ledger_pruned, ledger_staged, ledger_writer
 from watchkeeper.ledger.tree.merkle import verify_inclusion
 from watchkeeper.store.engine import Store
 
@@ -282,3 +285,20 @@ async def test_stopped_at_any_write_it_goes_on(old: Old, at: int, monkeypatch: p
     await old.prune()
     report = await old.log.verify()
     assert (report.problems, report.pruned, len(await old.told())) == ((), 512, 1)
+
+
+async def test_the_export_of_a_pruned_log_with_cosignatures_verifies(old: Old, tmp_path: Path) -> None:
+    """Cosignatures of what is not exported are left out, since their checkpoints are."""
+    await old.log.grow(300, 300)
+    await archive(old.log, old.storage)
+    key = CosigningKey.generate("witness.example.com/w", COSIGNATURE_ED25519)
+    async with old.store.write() as tx:
+        for row in (await tx.execute(select(ledger_checkpoint.c.size, ledger_checkpoint.c.body))).all():
+            line = key.cosign(Note.from_text(row.body).text, 1_767_225_600)
+            await cosigned.put(tx, row.size, key.public, line, old.clock.now())
+    old.later(400)
+    await old.prune()
+    vkey, directory = old.log.key.verifier.vkey, tmp_path / "export"
+    await export(old.log.reader, directory, vkey)
+    assert verify_export(directory, vkey).problems == ()
+    assert [each.size for each in exported_cosigned(directory)] == [600, 601]

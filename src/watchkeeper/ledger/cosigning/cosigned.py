@@ -127,11 +127,11 @@ def newest_in(found: Iterable[Cosigned], policy: Policy, known: Iterable[Verifie
 
 
 async def pages(
-    tx: AsyncConnection, *, end: int | None = None, newest_first: bool = False
+    tx: AsyncConnection, *, first: int = 0, end: int | None = None, newest_first: bool = False
 ) -> AsyncIterator[Sequence[Cosigned]]:
-    """Every checkpoint with cosignatures, up to the size `end`, some hundred at a time."""
+    """Every checkpoint with cosignatures, of the sizes `first` to `end`, some hundred at a time."""
     size = ledger_cosignature.c.size
-    sizes = select(size).distinct().order_by(size.desc() if newest_first else size).limit(PAGE)
+    sizes = select(size).where(size >= first).distinct().order_by(size.desc() if newest_first else size).limit(PAGE)
     if end is not None:
         sizes = sizes.where(size <= end)
     beyond: int | None = None

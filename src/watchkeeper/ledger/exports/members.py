@@ -135,7 +135,7 @@ async def _cosigned(log: LogReader, extent: _Extent) -> Member:
     """Set aside first: witnesses may add to it while it is read, and its size must be known."""
     aside = SpooledTemporaryFile(max_size=MAX_ASIDE)  # noqa: SIM115  # closed by whoever reads it to the end
     async with log.transaction() as tx:
-        async for page in cosigned.pages(tx, end=extent.size):
+        async for page in cosigned.pages(tx, first=extent.first, end=extent.size):
             aside.write(cosignedfile.encode(page))
     return Member(COSIGNED, aside.tell(), _from_aside(aside))
 

@@ -151,7 +151,7 @@ def _batches(refs: Sequence[EvidenceRef]) -> Iterator[Sequence[EvidenceRef]]:
 
 
 def _said(each: Due, gone: Sequence[EvidenceRef]) -> EvidencePruned:
-    named = "".join(f"{ref.commitment}\n" for ref in gone)
+    named = "".join(f"{name}\n" for name in sorted(ref.commitment for ref in gone))
     return EvidencePruned(
         kind=each.kind,
         before=each.before,
