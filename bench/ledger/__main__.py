@@ -1,4 +1,5 @@
-"""`python -m bench.ledger`: appending beside a plain INSERT, the wait for a checkpoint, verify and fsck, and growth.
+"""`python -m bench.ledger`: appending beside a plain INSERT, the wait for a checkpoint, verify and fsck, replay,
+tamperings found, and growth.
 
 PostgreSQL is one of its own, started and thrown away. A figure's size is an option: what was not measured is not told.
 """
@@ -20,10 +21,12 @@ from bench.ledger.append import append_ratio_postgres, append_ratio_sqlite
 from bench.ledger.check import check_figure, peak_figure
 from bench.ledger.latency import checkpoint_p99
 from bench.ledger.logs import Made
+from bench.ledger.tamper import tamper_found
+from bench.replay_rate import replay_check
 from bench.report import Figure, write
 
 GROWTH = (10_000, 100_000, 1_000_000, 10_000_000)
-PARTS = ("append", "latency", "check", "growth")
+PARTS = ("append", "latency", "check", "replay", "tamper", "growth")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Options:
     seconds: float
     log: int
     growth: int
+    decisions: int
+    tamperings: int
     only: tuple[str, ...]
 
 
@@ -52,6 +57,14 @@ def check(options: Options, server: PostgresServer) -> list[Figure]:
     with _log() as made:
         asyncio.run(made.grow(options.log))
         return [figure for name in ("verify", "fsck") for figure in check_figure(name, made, min(3, options.runs))]
+
+
+def replay(options: Options, server: PostgresServer) -> list[Figure]:
+    return replay_check(options.decisions, runs=min(3, options.runs))
+
+
+def tamper(options: Options, server: PostgresServer) -> list[Figure]:
+    return tamper_found(options.tamperings)
 
 
 def growth(options: Options, server: PostgresServer) -> list[Figure]:
@@ -84,7 +97,14 @@ def _database(server: PostgresServer) -> Iterator[str]:
 
 
 Part = Callable[[Options, PostgresServer], list[Figure]]
-WORK: dict[str, Part] = {"append": append, "latency": latency, "check": check, "growth": growth}
+WORK: dict[str, Part] = {
+    "append": append,
+    "latency": latency,
+    "check": check,
+    "replay": replay,
+    "tamper": tamper,
+    "growth": growth,
+}
 
 
 def measure(options: Options) -> Iterator[list[Figure]]:
@@ -100,15 +120,18 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, bool]:
     parser.add_argument("--entries", type=int, default=8_000, help="appended in a run")
     parser.add_argument("--seconds", type=float, default=15.0, help="how long to measure the wait for a checkpoint")
     parser.add_argument("--log", type=int, default=1_000_000, help="entries in the log that is checked")
+    parser.add_argument("--decisions", type=int, default=40_000, help="distinct decisions that are made again")
+    parser.add_argument("--tamperings", type=int, default=1_000, help="how many tamperings are looked for")
     parser.add_argument("--growth", type=int, default=0, help="grow a log up to so many entries (10^4 to 10^7)")
     parser.add_argument("--short", action="store_true", help="under three minutes: a log of 10,000 entries")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure only this; may be given again")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     given = parser.parse_args(arguments)
-    parts = tuple(given.only or (PARTS if given.growth else PARTS[:3]))
+    parts = tuple(given.only or (PARTS if given.growth else PARTS[:-1]))
     if given.short:
-        return Options(5, 2_000, 5.0, 10_000, 0, parts), given.json
-    return Options(given.runs, given.entries, given.seconds, given.log, given.growth, parts), given.json
+        return Options(5, 2_000, 5.0, 10_000, 0, 4_000, 40, parts), given.json
+    sizes = (given.runs, given.entries, given.seconds, given.log, given.growth, given.decisions, given.tamperings)
+    return Options(*sizes, parts), given.json
 
 
 def main() -> int:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from tests.testbed.entries import one_of_each
+from tests.testbed.entries import PERSON, one_of_each
 
 from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.digest import digest_of
-from watchkeeper.core.entries import Draft, EntryType, FindingRecorded
+from watchkeeper.core.entries import Draft, EntryType, EvidenceErased, FindingRecorded
+from watchkeeper.core.evidence import EvidenceRef
 from watchkeeper.core.findings import Observation, Sign
+from watchkeeper.core.model import Contract
 
 ORIGIN = "log.example.com/bench"
 DECISIONS = 6
@@ -55,6 +57,20 @@ def drafts(seed: int, count: int) -> list[Draft]:
     rng = random.Random(seed)
     variety = [draft for _ in range(8) for draft in incident(rng)]
     return [variety[n % len(variety)] for n in range(count)]
+
+
+def destroyed(all_drafts: list[Draft]) -> Draft:
+    """The entry by which fsck knows that the bodies these drafts name are not in the store: they never were."""
+    refs = {ref.commitment: ref for draft in all_drafts for ref in _refs(draft.data)}
+    return Draft(type=EntryType.EVIDENCE_ERASED, subject="", data=EvidenceErased(erased=(*refs.values(),), by=PERSON))
+
+
+def _refs(value: object) -> Iterator[EvidenceRef]:
+    if isinstance(value, EvidenceRef):
+        yield value
+    elif isinstance(value, Contract | tuple):
+        for each in value.__dict__.values() if isinstance(value, Contract) else value:
+            yield from _refs(each)
 
 
 def groups(all_drafts: list[Draft], size: int) -> Iterator[list[Draft]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from bench.ledger.load import ORIGIN, drafts, groups
+from bench.ledger.load import ORIGIN, destroyed, drafts, groups
 from bench.ledger.writers import append_all
 from watchkeeper.core.clock import SystemClock
 from watchkeeper.ledger.append import Ledger
@@ -31,6 +31,9 @@ class Made:
             await schema.upgrade(store)
             ledgers = [Ledger(store, clock, source=ORIGIN, writer=f"writer-{n}") for n in range(8)]
             began = time.perf_counter()
+            if not self.size:
+                await append_all(store, ledgers[0], [[destroyed(drafts(1, 500))]])
+                self.size = 1
             sequencer = Sequencer(store, clock, self._key, ORIGIN)
             while self.size < size:
                 part = min(MAX_BATCH, size - self.size)

@@ -18,7 +18,7 @@ from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import GENESIS_PREV, MAX_ENTRY_BYTES, Draft, entry_bytes
 from watchkeeper.core.errors import ConfigError, LedgerError, UnrecordableError
-from watchkeeper.core.ids import EntryId, new_id
+from watchkeeper.core.ids import EntryId, new_ids
 from watchkeeper.core.model import format_instant
 from watchkeeper.ledger import staging
 from watchkeeper.ledger.staging import Staged
@@ -81,8 +81,8 @@ class Ledger:
         now = self._clock.now()
         time, (seq, prev) = format_instant(now), last
         rows: list[Staged] = []
-        for draft in drafts:
-            seq, entry_id = seq + 1, new_id("ent", now)
+        for draft, entry_id in zip(drafts, new_ids("ent", now, len(drafts)), strict=True):
+            seq += 1
             try:
                 body = entry_bytes(
                     id=entry_id,

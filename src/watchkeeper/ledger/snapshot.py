@@ -158,7 +158,7 @@ class Snapshot:
             rows = (
                 [RawRow(row[0], row[1], row[2], Copies(*row[3:])) for row in found]
                 if copies
-                else [RawRow(row[0], row[1], row[2]) for row in found]
+                else [RawRow(*row) for row in found]
             )
             yield Page(rows, await self._checkpoints(first, stop), await self._tiles(first, stop))
             first = stop

@@ -229,10 +229,14 @@ class Audit:
             leaves = leaf_hashes(bodies)
         else:
             leaves = [self._bare(row) if row.body is None else leaf_hash(row.body) for row in rows]
+        if leaves != [row.leaf for row in rows]:
+            self._differing(rows, leaves)
+        return leaves
+
+    def _differing(self, rows: Sequence[RawRow], leaves: Sequence[bytes]) -> None:
         for row, leaf in zip(rows, leaves, strict=True):
             if row.leaf != leaf and row.leaf is not None:
                 self.problem(f"entry {row.idx}", Code.LEAF_DIFFERS)
-        return leaves
 
     def _gaps(self, rows: Sequence[RawRow]) -> None:
         expected = self._next
