@@ -95,9 +95,11 @@ def test_a_secret_file_may_come_from_the_environment(tmp_path: Path) -> None:
 
 def test_every_database_url_and_its_password_are_known_secrets(tmp_path: Path) -> None:
     names = {"URL": "daemon", "OWNER_URL": "owner", "PRUNER_URL": "pruner"}
-    given = {f"WATCHKEEPER_DATABASE__{name}": f"postgresql+psycopg://u:{who}-pw@h/db" for name, who in names.items()}
+    given = {
+        f"WATCHKEEPER_DATABASE__{name}": f"postgresql+psycopg://u:{who}-password@h/db" for name, who in names.items()
+    }
     known = {each.get_secret_value() for each in secrets_of(loaded(tmp_path, "", **given))}
-    assert known == {*given.values(), "daemon-pw", "owner-pw", "pruner-pw"}
+    assert known == {*given.values(), *(f"{who}-password" for who in names.values())}
 
 
 def test_a_missing_secret_file_is_an_error_with_its_line(tmp_path: Path) -> None:
