@@ -77,7 +77,7 @@ def test_an_export_is_verified_offline_and_tampering_is_found(cli: Cli, served: 
 def test_replay_and_tail(cli: Cli, served: Served) -> None:
     again = cli("ledger", "replay", "--check")
     assert again.code == 0
-    assert "1 of the decisions were made again" in again.out
+    assert "decision: 1 the same, 0 differ" in again.out
     assert len(cli("ledger", "tail", "-n", "2", "--json").json) == 2
     assert "approval.requested" in cli("ledger", "tail", "-n", "1").out
 

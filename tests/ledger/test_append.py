@@ -116,7 +116,7 @@ async def test_too_many_that_wait_are_refused_until_the_sequencer_has_caught_up(
             await ledger.append(tx, *[draft()] * 1000)
     with pytest.raises(LedgerError, match="more than 1500 entries wait"):
         async with store.write() as tx:
-            await ledger.append(tx, draft())
+            await ledger.append(tx, *[draft()] * 1000)
     assert await log.sequencer.run_turn() == 2000
     async with store.write() as tx:
         await ledger.append(tx, draft())

@@ -23,7 +23,7 @@ def checkpoint(
     json: Json = False,
 ) -> None:
     """The newest signed checkpoint. Keep one elsewhere, as the anchor of a verify."""
-    note = client(context).text(f"/v1/ledger/checkpoint{'?cosigned=true' if cosigned else ''}")
+    note = client(context).text("/v1/ledger/checkpoint", cosigned=cosigned)
     if json:
         out.as_json({"checkpoint": note})
     else:

@@ -45,7 +45,7 @@ def _facts(found: dict[str, Any]) -> str:
     pending = f"{'more than ' if found['pending_is_more'] else ''}{found['pending']}"
     pruned = f"; bytes of entries below {found['pruned']} may be pruned" if found["pruned"] else ""
     return (
-        f"{found['size']} entries, {found['checkpoints']} checkpoints, {pending} pending, {found['writers']} writers"
+        f"{found['size']} entries, {found['checkpoints']} checkpoints, {pending} pending, {found['writers']} writer(s)"
         f"{pruned}\n{decimal(found['database_bytes'])} on disk, with all else in this database"
     )
 

@@ -94,7 +94,7 @@ class VerifyReport(Contract):
         anchor = "rollback excluded up to the anchor" if self.rollback == "excluded" else "rollback not excluded"
         facts = f"{self.size} entries, {self.checkpoints} checkpoints, {self.pending} pending, root {self.root}"
         kept = [f"{self.pruned} entries are pruned: of these only the leaf hashes were held"] if self.pruned else []
-        if self.check == "fsck":
+        if self.evidence:
             kept.append(f"{self.evidence} bodies of evidence, {self.unnamed} of them named by no entry that is kept")
         return (f"{self.origin}: {verdict}", facts, *kept, anchor, *found)
 
