@@ -14,6 +14,8 @@ from urllib.parse import quote, quote_plus
 
 from watchkeeper.ledger.evidence.shapes import Span
 
+KNOWN = "secret"
+"""The kind of what is found here."""
 MIN_SECRET = 6
 """Shorter known values would redact ordinary words."""
 
@@ -33,7 +35,7 @@ class KnownValues:
         if here:
             # the longest first: a value that holds another one is taken whole
             for match in re.finditer(b"|".join(map(re.escape, here)), body):
-                yield Span(match.start(), match.end(), "secret")
+                yield Span(match.start(), match.end(), KNOWN)
 
 
 def _forms(value: str) -> set[bytes]:

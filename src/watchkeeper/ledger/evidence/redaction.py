@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pydantic import SecretStr
 
 from watchkeeper.ledger.evidence.detectors import DETECTORS
-from watchkeeper.ledger.evidence.known import KnownValues
+from watchkeeper.ledger.evidence.known import KNOWN, KnownValues
 from watchkeeper.ledger.evidence.labels import LABELS
 from watchkeeper.ledger.evidence.shapes import CREDENTIALS, Span, View, emails
 
@@ -56,7 +56,7 @@ class Redactor:
         taken = bytearray(len(view.body))
         found: list[Span] = []
         for span in self._found(view):
-            if taken.find(1, span.start, span.end) < 0 and _says_anything(view.body[span.start : span.end]):
+            if taken.find(1, span.start, span.end) < 0 and _says_anything(span, view.body):
                 taken[span.start : span.end] = b"\1" * (span.end - span.start)
                 found.append(span)
         return sorted(found)
@@ -75,9 +75,11 @@ class Redactor:
         return "Redactor(...)"
 
 
-def _says_anything(value: bytes) -> bool:
-    """False for what holds nothing but what was put there in the place of a secret."""
-    return any(byte.isalnum() for byte in _PLACEHOLDER.sub(b"", value).decode("latin-1"))
+def _says_anything(span: Span, body: bytes) -> bool:
+    """False for what holds nothing but what was put there in the place of a secret, and marks around it. A known value
+    may be made of marks alone."""
+    rest = _PLACEHOLDER.sub(b"", body[span.start : span.end])
+    return bool(rest) if span.kind == KNOWN else any(byte.isalnum() for byte in rest.decode("latin-1"))
 
 
 def _replaced(body: bytes, spans: list[Span]) -> bytes:

@@ -110,7 +110,7 @@ CREDENTIALS: tuple[Shape, ...] = (
     _shape(
         "authorization",
         ("authorization",),
-        _AUTHORIZATION + rb"(?:digest|oauth|hawk|aws4-hmac-sha256|goog4-rsa-sha256)\s{1,4}(?P<v>[^\r\n\"']{4,4096})",
+        _AUTHORIZATION + rb"(?:digest|oauth|hawk|aws4-hmac-sha256|goog4-rsa-sha256)\s{1,4}(?P<v>[^\r\n\"'\\]{3,4096})",
     ),
     _shape(
         "password",
