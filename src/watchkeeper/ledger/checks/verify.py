@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from watchkeeper.ledger.checks.ahead import one_ahead
 from watchkeeper.ledger.checks.audit import Audit, Code, Problem, VerifyReport
 from watchkeeper.ledger.cosigning.cosigned import faults
 from watchkeeper.ledger.reader import LogReader
@@ -29,7 +30,7 @@ async def verify(
     async with reader.snapshot() as log:
         audit = Audit([key], anchor, await log.rotations(), await log.pruned())
         total = await log.count()
-        async for page in log.pages():
+        async for page in one_ahead(log.pages()):
             await asyncio.to_thread(audit.page, page)
             if progress is not None:
                 progress(audit.size, max(total, audit.size))
