@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import delete, select, update
+from tests.testbed.stores import tampering
 from tests.testbed.troubles import Recorded, recorded, troubled
 
 from watchkeeper.agents import manifest, recompute
@@ -166,7 +167,7 @@ async def test_invariant_8_an_altered_basis_is_told_as_such(store: Store) -> Non
     made = await recorded(store)
     name = await basis_of(made, FailureMode.PROVIDER_OUTAGE)
     other = await basis_of(made, FailureMode.COST_SPIKE)
-    async with store.write() as tx:
+    async with tampering(store) as tx:
         taken = (await tx.execute(select(bodies.c.body).where(bodies.c.commitment == other))).scalar_one()
         await tx.execute(update(bodies).where(bodies.c.commitment == name).values(body=taken))
     report = await replayed(made)

@@ -206,13 +206,17 @@ def test_invariant_11_a_full_disk_stops_acting_and_loses_nothing(tmp_path: Path,
             stands_through(one, full(), "store_unavailable")
 
 
+STEPS = 2
+"""Effects of the whole fail-over: both deployments' weights. A plan that is cut in between is undone instead."""
+
+
 def test_invariant_11_a_disk_that_fills_up_in_the_middle_of_an_incident(tmp_path: Path, receiver: Receiver) -> None:
     """The remedy is in force; nothing is released while nothing can be recorded, and everything once it can."""
     with small_disk(tmp_path / "disk", 24) as disk:
         data = disk.path / "data"
         with watch(tmp_path, receiver, partial(sqlite_rows, data), data=disk.path) as one:
             one.on.world.break_provider(True)
-            eventually(lambda: one.on.api.get("/v1/remedies"), timeout_s=WAIT_S)
+            eventually(lambda: len(one.on.world.effects()) >= STEPS, timeout_s=WAIT_S)
             disk.fill()
             eventually(lambda: one.send() == 503, timeout_s=WAIT_S)
             done = one.on.world.effects()

@@ -208,10 +208,13 @@ def test_a_hostile_body_costs_no_more_than_its_length(unit: str) -> None:
     took = []
     for size in (65_536, 262_144):
         body = (unit * (size // len(unit))).encode()
-        began = process_time()
-        KNOWN_VALUE.redact(body)
-        took.append(process_time() - began)
-    assert took[1] < 10 * took[0] + 0.05, took
+        tries = []
+        for _ in range(3):
+            began = process_time()
+            KNOWN_VALUE.redact(body)
+            tries.append(process_time() - began)
+        took.append(min(tries))
+    assert took[1] < 12 * took[0] + 0.1, took
     assert took[0] < 1, took
 
 
