@@ -148,12 +148,11 @@ class _Run:
 
     def _pause(self, process: ForkServerProcess, alive: list[ForkServerProcess]) -> None:
         """Frozen for longer than its lease lasts, while the other one goes on; then it wakes and finds itself late."""
-        if process.pid is None or process.exitcode is not None:
+        if not _signalled(process, signal.SIGSTOP):
             return
         self._pauses += 1
-        os.kill(process.pid, signal.SIGSTOP)
         self._until([each for each in alive if each is not process], time.monotonic() + 1.5 * ledger_process.LEASE_S)
-        os.kill(process.pid, signal.SIGCONT)
+        _signalled(process, signal.SIGCONT)
 
     def _until(self, alive: list[ForkServerProcess], deadline: float) -> None:
         """Until all have died, or the time has come."""
@@ -235,6 +234,17 @@ class _Run:
         assert pending == (0,), f"{pending} entries still wait"
         assert [row[0] for row in rows] == list(range(len(rows))), "the indices have a gap"
         return [(row[1], bytes(row[2])) for row in rows], [row[0] for row in bodies]
+
+
+def _signalled(process: ForkServerProcess, number: signal.Signals) -> bool:
+    """False for a process that has killed itself meanwhile."""
+    if process.pid is None or process.exitcode is not None:
+        return False
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _same_tree(tree: pymerkle.InmemoryTree, checkpoints: list[Checkpoint]) -> None:
