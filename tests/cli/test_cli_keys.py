@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from watchkeeper.daemon.home import KEY_FILE, PREVIOUS_KEY_FILE, Home
 from watchkeeper.ledger.signing.keys import create_key, load_key
 
@@ -32,11 +34,26 @@ def test_rotate_key_works_on_a_stopped_daemon_s_directory(cli: Cli, tmp_path: Pa
     config = settings_of(tmp_path)
     assert cli("ledger", "rotate-key", "--config", str(config)).code == 4, "there is no key yet"
     home = tmp_path / "data"
+    assert not home.exists(), "a refused rotation makes nothing"
+    home.mkdir()
     old = create_key(home / KEY_FILE, ORIGIN).verifier
     said = cli("ledger", "rotate-key", "--config", str(config), "--json")
     assert said.json == {"previous": old.vkey, "following": load_key(home / KEY_FILE, ORIGIN).verifier.vkey}
     assert load_key(home / PREVIOUS_KEY_FILE, ORIGIN).verifier == old
     assert "start the daemon" in cli("ledger", "rotate-key", "--config", str(config)).out
+
+
+def test_rotate_key_takes_the_data_directory_that_every_command_takes(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "elsewhere"
+    home.mkdir()
+    monkeypatch.setenv("WATCHKEEPER_LEDGER__ORIGIN", ORIGIN)
+    old = create_key(home / KEY_FILE, ORIGIN).verifier
+    said = cli("--data-dir", str(home), "ledger", "rotate-key", "--json")
+    assert said.json["previous"] == old.vkey
+    assert not (tmp_path / "var").exists()
 
 
 def test_rotate_key_refuses_while_a_daemon_runs(cli: Cli, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def test_members_of_a_union_are_not_part_of_the_path() -> None:
     assert error.diagnostics().startswith("a.yaml:4: shape.radius: input should be a valid integer")
     unknown = failure("name: x\nshape:\n  kind: squar\n")
     assert unknown.diagnostics() == "a.yaml:3: shape.kind: must be one of 'round', 'square' (did you mean \"square\"?)"
+    untold = failure("name: x\nshape:\n  radius: 1\n")
+    assert untold.diagnostics() == "a.yaml:2: shape.kind: required, but not given"
 
 
 def test_every_problem_is_told_with_its_place() -> None:

@@ -197,6 +197,9 @@ def _problem(item: Any, data: JsonValue, model: type[BaseModel]) -> tuple[Path, 
     if kind == "extra_forbidden":
         return path, f"{path_text(path)}: unknown key{suggest(str(loc[-1]), _known(model, loc[:-1]))}"
     context = item.get("ctx", {})
+    if kind == "union_tag_not_found":
+        missing = path_text((*path, context["discriminator"].strip("'")))
+        return path, f"{missing}: required, but not given"
     if kind == "union_tag_invalid":
         path = _written((*path, context["discriminator"].strip("'")), data)
         text = f"must be one of {context['expected_tags']}{_closest(context['tag'], context['expected_tags'])}"

@@ -51,9 +51,8 @@ def keys(settings: LedgerSettings, directory: Path) -> Keys:
     return _pair(current, previous)
 
 
-def rotate(settings: LedgerSettings, directory: Path, newest: str | None) -> Keys:
-    """Makes another key in the data directory and keeps the one before it beside it. `newest` is the log's newest
-    checkpoint, if there is one. A crash leaves the old key in force, or the new one with the old one kept."""
+def own_key(settings: LedgerSettings, directory: Path) -> Path:
+    """The data directory's key, where it is the log's. Raises ConfigError, NotFoundError."""
     if settings.signing_key is not None or settings.signing_key_path is not None:
         raise ConfigError(
             "the signing key is not kept in the data directory",
@@ -61,13 +60,21 @@ def rotate(settings: LedgerSettings, directory: Path, newest: str | None) -> Key
             cause="the settings name it",
             next_step="make one (watchkeeper ledger keygen), name it there, and the old one as ledger.previous_...",
         )
-    path, kept, scratch = (directory / name for name in (KEY_FILE, PREVIOUS_KEY_FILE, f"{KEY_FILE}.new"))
+    path = directory / KEY_FILE
     if not path.exists():
         raise NotFoundError(
             f"there is no {path}",
-            cause="no daemon was started with this data directory",
-            next_step="watchkeeper config show",
+            cause="no daemon was started with this data directory, or the settings that name it were not given",
+            next_step="watchkeeper ledger rotate-key --config PATH",
         )
+    return path
+
+
+def rotate(settings: LedgerSettings, directory: Path, newest: str | None) -> Keys:
+    """Makes another key in the data directory and keeps the one before it beside it. `newest` is the log's newest
+    checkpoint, if there is one. A crash leaves the old key in force, or the new one with the old one kept."""
+    path = own_key(settings, directory)
+    kept, scratch = (directory / name for name in (PREVIOUS_KEY_FILE, f"{KEY_FILE}.new"))
     current = load_key(path, settings.origin)
     if kept.exists() and not _recorded(current, newest):
         raise ConflictError(

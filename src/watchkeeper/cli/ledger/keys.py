@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchkeeper.cli import out
-from watchkeeper.cli.context import Json
+from watchkeeper.cli.context import Global, Json
 
 if TYPE_CHECKING:
     from watchkeeper.daemon.settings import Settings
@@ -35,6 +35,7 @@ def keygen(
 
 
 def rotate_key(
+    context: typer.Context,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", envvar="WATCHKEEPER_CONFIG", help="The daemon's settings."),
@@ -47,9 +48,12 @@ def rotate_key(
 
     from watchkeeper.daemon.home import Home
     from watchkeeper.daemon.settings import load
-    from watchkeeper.daemon.signing import rotate
+    from watchkeeper.daemon.signing import own_key, rotate
 
-    settings = load(config, os.environ)
+    known: Global = context.obj
+    named = {} if known.data_dir is None else {"WATCHKEEPER_DATA_DIR": str(known.data_dir)}
+    settings = load(config, {**os.environ, **named})
+    own_key(settings.ledger, settings.data_dir)  # before `open`, which would make the directory
     home = Home(settings.data_dir)
     home.open()
     try:
