@@ -7,6 +7,7 @@ import sqlite3
 
 from tests.chaos.tampering.mending import size_of
 from tests.chaos.tampering.world import World
+from watchkeeper.ledger.evidence.store import inflate
 
 
 def tile(world: World, rng: random.Random) -> set[str]:
@@ -117,7 +118,7 @@ def evidence(world: World, rng: random.Random) -> set[str]:
         one, other = rng.sample(rows.execute(query).fetchall(), 2)
         match rng.randrange(5):
             case 0:
-                rows.execute("UPDATE evidence SET body = ? WHERE commitment = ?", (_flipped(one[2], rng), one[0]))
+                rows.execute("UPDATE evidence SET body = ? WHERE commitment = ?", (_otherwise(one[2], rng), one[0]))
             case 1:
                 rows.execute("UPDATE evidence SET salt = ? WHERE commitment = ?", (_flipped(one[1], rng), one[0]))
             case 2:
@@ -146,6 +147,13 @@ def _flipped(raw: bytes, rng: random.Random) -> bytes:
     changed = bytearray(raw)
     changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
     return bytes(changed)
+
+
+def _otherwise(packed: bytes, rng: random.Random) -> bytes:
+    """A bit of a compressed body, but none of those that only fill its last byte: those change nothing that it says."""
+    while inflate(changed := _flipped(packed, rng)) == inflate(packed):
+        pass
+    return changed
 
 
 def _notes(rows: sqlite3.Connection) -> list[tuple[int, str]]:

@@ -107,7 +107,8 @@ async def _grow(database: Path, key: SigningKey, older: Path | None = None) -> N
         evidence = Evidence(store, clock=clock)
         for number, count in enumerate(BATCHES, start=1):
             async with store.write() as tx:
-                refs = [await evidence.put(tx, EvidenceKind.COMMENT, f"what {number} says".encode()) for _ in range(2)]
+                said = [f"what {number} says".encode()] * min(2, count - 1)
+                refs = [await evidence.put(tx, EvidenceKind.COMMENT, each) for each in said]
                 await log.ledger.append(tx, *_drafts(count - 1, refs))
                 await second.append(tx, draft(number))
             clock.advance(30)
@@ -155,7 +156,8 @@ def _backup(database: Path, copy: Path) -> None:
 
 
 def _drafts(count: int, refs: list[EvidenceRef]) -> list[Draft]:
-    """Of all kinds that refer to no evidence that is not there; the first ones refer to some that is."""
+    """Of all kinds that refer to no evidence that is not there; the first ones refer to one of `refs` each: a body that
+    no entry names is no part of the log."""
     made = [
         Draft(
             type=EntryType.ORDER,
@@ -168,7 +170,7 @@ def _drafts(count: int, refs: list[EvidenceRef]) -> list[Draft]:
                 comment=ref,
             ),
         )
-        for ref in refs[:count]
+        for ref in refs
     ]
     plain = [each for kind, each in one_of_each().items() if kind in _PLAIN]
     return made + [plain[n % len(plain)] for n in range(count - len(made))]
