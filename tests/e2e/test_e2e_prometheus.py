@@ -192,7 +192,7 @@ def loses(api: Client, at: rig.Address, prometheus: Prometheus) -> dict[str, Any
     assert "it could not be asked" in lost["last_error"]
     assert "source now failing" in status_text(at)
     assert httpx.get(f"{at.url}/readyz", trust_env=False).json()["sources"]["now"] == "failing"
-    gateway = source(api, "gateway")
+    gateway = until(api, "gateway", lambda told: told["last_ok"])
     until(api, "gateway", lambda told: told["last_ok"] > gateway["last_ok"])
     return lost
 
