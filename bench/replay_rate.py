@@ -17,8 +17,8 @@ from tests.testbed.decided import varied_export
 
 from bench.report import Figure, write
 from watchkeeper.cli.ledger.fresh import recheck
+from watchkeeper.ledger.exports.jsonlines import size_of
 from watchkeeper.ledger.exports.layout import ENTRIES
-from watchkeeper.ledger.replays.jsonlines import size_of
 
 DECISIONS = 40_000
 COPIES = 5

@@ -9,8 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import text
 from tests.testbed import rig, worlds
 from tests.testbed.grants import grant, policy
-from tests.testbed.polling import eventually
-from tests.testbed.scene import scene
+from tests.testbed.scene import outage_is_handled, scene
 
 from watchkeeper.store.engine import Store
 
@@ -27,14 +26,7 @@ async def test_e2e_an_outage_is_handled_on_postgresql(tmp_path: Path, pg_url: st
         worlds.lab(tmp_path, at, seed=5, batch_write_s=1.0) as world,
         scene(at, world, POLICY, sight) as on,
     ):
-        eventually(lambda: on.api.get("/v1/status")["health"]["sources"].get("gateway") == "ok", timeout_s=20)
-        world.break_provider(True)
-        (held, *_) = eventually(lambda: on.api.get("/v1/remedies"), timeout_s=60)
-        eventually(lambda: on.recovered(held["incident"]), timeout_s=60)
-        world.break_provider(False)
-        ended = eventually(lambda: on.incident("provider_outage", "closed"), timeout_s=90)
-        assert ended["resolution"] == "recovered"
-        assert on.ledger_holds()
+        outage_is_handled(on)
         again = on.api.post("/v1/ledger/replay")
         assert (again["differed"], again["not_recomputable"], again["altered"]) == ([], [], [])
         assert {each["kind"].split(".")[-2] for each in again["kinds"]} == {"finding", "diagnosis", "decision"}

@@ -8,8 +8,7 @@ import pytest
 from pydantic import JsonValue
 from tests.testbed import rig, worlds
 from tests.testbed.grants import grant, policy
-from tests.testbed.polling import eventually
-from tests.testbed.scene import scene
+from tests.testbed.scene import outage_is_handled, scene
 from tests.testbed.stores import ThreeRoles
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
@@ -27,14 +26,7 @@ def test_e2e_an_outage_is_handled_by_a_daemon_that_owns_nothing(tmp_path: Path, 
         scene(at, world, POLICY, sight) as on,
     ):
         assert on.api.get("/v1/status")["guarding"] == "triggers_and_roles"
-        eventually(lambda: on.api.get("/v1/status")["health"]["sources"].get("gateway") == "ok", timeout_s=20)
-        world.break_provider(True)
-        (held, *_) = eventually(lambda: on.api.get("/v1/remedies"), timeout_s=60)
-        eventually(lambda: on.recovered(held["incident"]), timeout_s=60)
-        world.break_provider(False)
-        ended = eventually(lambda: on.incident("provider_outage", "closed"), timeout_s=90)
-        assert ended["resolution"] == "recovered"
-        assert on.ledger_holds()
+        ended = outage_is_handled(on)
         # by the pruner's role: the daemon's may not delete
         erased = on.api.post("/v1/ledger/evidence/erase", {"incident": ended["id"], "reason": "asked for"})
         assert len(erased["entries"]) == 1

@@ -19,8 +19,8 @@ from tests.testbed.decided import decided, golden_export, varied_export
 
 import watchkeeper
 from watchkeeper.core.decisions import DecisionRecord, Gate, GateResult
+from watchkeeper.ledger.exports.jsonlines import size_of
 from watchkeeper.ledger.exports.layout import ENTRIES
-from watchkeeper.ledger.replays.jsonlines import size_of
 from watchkeeper.ledger.replays.replay import ReplayReport
 from watchkeeper.policies.gates import CORE, GATES
 from watchkeeper.policies.recheck import Said

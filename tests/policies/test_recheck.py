@@ -10,8 +10,8 @@ from tests.testbed.decided import decided, golden_export, varied_export
 from watchkeeper.cli.ledger import fresh
 from watchkeeper.core.entries import EntryType, Envelope
 from watchkeeper.core.errors import NotFoundError, UnavailableError, VerificationError, WatchkeeperError
+from watchkeeper.ledger.exports.jsonlines import lines
 from watchkeeper.ledger.exports.layout import ENTRIES
-from watchkeeper.ledger.replays.jsonlines import lines
 from watchkeeper.ledger.replays.replay import ReasonCount, ReplayReport
 from watchkeeper.policies.kept import VERSIONS, read_policies
 from watchkeeper.policies.recheck import check, taken_apart

@@ -21,8 +21,8 @@ from watchkeeper.core.findings import FailureMode, Severity, Sign
 from watchkeeper.core.ids import DecisionId, IncidentId, PlanId
 from watchkeeper.core.model import Contract, labels
 from watchkeeper.core.subjects import Scope
+from watchkeeper.ledger.exports.jsonlines import lines
 from watchkeeper.ledger.exports.layout import ENTRIES
-from watchkeeper.ledger.replays.jsonlines import lines
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.decide import decide
 from watchkeeper.policies.kept import policies_of, write_policies

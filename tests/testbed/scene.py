@@ -13,10 +13,11 @@ from typing import Any, Generic, TypeVar
 from tests.testbed import rig
 from tests.testbed.polling import eventually
 from tests.testbed.rig import Address, Sight
-from tests.testbed.worlds import Watchable
+from tests.testbed.worlds import Watchable, World
 from watchkeeper.cli.client import Client
 
 W = TypeVar("W", bound=Watchable)
+Breakable = TypeVar("Breakable", bound=World)
 Reply = dict[str, Any]
 
 
@@ -57,6 +58,19 @@ class Scene(Generic[W]):
 
     def ledger_holds(self) -> bool:
         return bool(self.api.post("/v1/ledger/verify", {})["ok"])
+
+
+def outage_is_handled(on: Scene[Breakable]) -> Reply:
+    """The lab's provider breaks, its traffic is moved, it is repaired. The incident, closed as recovered."""
+    eventually(lambda: on.api.get("/v1/status")["health"]["sources"].get("gateway") == "ok", timeout_s=20)
+    on.world.break_provider(True)
+    (held, *_) = eventually(lambda: on.api.get("/v1/remedies"), timeout_s=60)
+    eventually(lambda: on.recovered(held["incident"]), timeout_s=60)
+    on.world.break_provider(False)
+    ended = eventually(lambda: on.incident("provider_outage", "closed"), timeout_s=90)
+    assert ended["resolution"] == "recovered"
+    assert on.ledger_holds()
+    return ended
 
 
 @contextmanager

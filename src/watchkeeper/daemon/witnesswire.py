@@ -13,8 +13,9 @@ from pydantic import Field, field_validator
 
 from watchkeeper.core.errors import InputError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.cosigning.addcheckpoint import SIZE_TYPE, parse_size
+from watchkeeper.ledger.cosigning.addcheckpoint import SIZE_TYPE
 from watchkeeper.ledger.cosigning.cosignature import CosignerKey
+from watchkeeper.ledger.signing.checkpoint import parse_size
 from watchkeeper.ledger.signing.note import SignatureLine
 
 MAX_REPLY_BYTES = 262_144

@@ -17,7 +17,7 @@ from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.digest import sha256
 from watchkeeper.core.errors import NotFoundError, VerificationError, WatchkeeperError
 from watchkeeper.core.model import Contract
-from watchkeeper.ledger.replays.jsonlines import lines
+from watchkeeper.ledger.exports.jsonlines import lines
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.load import PolicySet
 from watchkeeper.policies.model import KINDS, PolicyDocument

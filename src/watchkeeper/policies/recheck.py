@@ -20,8 +20,8 @@ from watchkeeper.core.decisions import DecisionInput
 from watchkeeper.core.entries import MAX_ENTRY_BYTES, EntryType, Envelope
 from watchkeeper.core.errors import NotFoundError, WatchkeeperError
 from watchkeeper.core.model import Contract
+from watchkeeper.ledger.exports.jsonlines import Part, lines
 from watchkeeper.ledger.exports.layout import ENTRIES
-from watchkeeper.ledger.replays.jsonlines import Part, lines
 from watchkeeper.ledger.replays.replay import Recomputers, Replay, ReplayReport
 from watchkeeper.policies.decide import weigh
 from watchkeeper.policies.kept import KeptPolicies, read_policies

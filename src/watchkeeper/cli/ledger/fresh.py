@@ -16,8 +16,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from watchkeeper.core.errors import UnavailableError, WatchkeeperError
+from watchkeeper.ledger.exports.jsonlines import Part, parts
 from watchkeeper.ledger.exports.layout import ENTRIES
-from watchkeeper.ledger.replays.jsonlines import Part, parts
 from watchkeeper.ledger.replays.replay import ReplayReport, merged
 from watchkeeper.policies.recheck import Said, Told
 

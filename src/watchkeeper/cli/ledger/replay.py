@@ -84,8 +84,8 @@ def _made_again(context: typer.Context, export: Path | None) -> ReplayReport:
     from watchkeeper.cli.ledger.fresh import recheck
     from watchkeeper.cli.ledger.taken import taken
     from watchkeeper.cli.progress import bar
+    from watchkeeper.ledger.exports.jsonlines import size_of
     from watchkeeper.ledger.exports.layout import ENTRIES
-    from watchkeeper.ledger.replays.jsonlines import size_of
     from watchkeeper.ledger.replays.replay import ReplayReport, merged
 
     with taken(context, export) as directory, bar("replay", size_of(directory / ENTRIES)) as tell:

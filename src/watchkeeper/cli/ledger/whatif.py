@@ -51,8 +51,8 @@ def ask(
     """Raises PolicyError with file:line before anything is fetched; ends with exit code 11 as `fail_on` says."""
     from watchkeeper.cli.ledger.taken import taken
     from watchkeeper.cli.progress import bar
+    from watchkeeper.ledger.exports.jsonlines import size_of
     from watchkeeper.ledger.exports.layout import ENTRIES
-    from watchkeeper.ledger.replays.jsonlines import size_of
     from watchkeeper.policies.compile import compile_policy
     from watchkeeper.policies.load import load
     from watchkeeper.policies.whatif.ask import what_if

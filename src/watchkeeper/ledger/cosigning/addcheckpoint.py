@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchkeeper.core.errors import InputError, VerificationError
+from watchkeeper.ledger.signing.checkpoint import parse_size
 from watchkeeper.ledger.signing.note import Note, b64, b64_strict
 from watchkeeper.ledger.tree.merkle import HASH_BYTES
 
@@ -15,7 +16,6 @@ MAX_PROOF = 63
 MAX_BODY_BYTES = 262_144
 """Room for a full proof and dozens of post-quantum signatures."""
 SIZE_TYPE = "text/x.tlog.size"
-_MAX_DIGITS = 19
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,3 @@ class AddCheckpoint:
         if any(len(each) != HASH_BYTES for each in hashes):
             raise ValueError("a proof line is not a hash")
         return cls(parse_size(size), hashes, Note.from_text(note))
-
-
-def parse_size(text: str) -> int:
-    """A tree size in its one decimal spelling. Raises ValueError."""
-    if not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS or text != str(int(text)):
-        raise ValueError("a size is not a plain number")
-    return int(text)

@@ -22,6 +22,7 @@ from watchkeeper.ledger.checks.fsck import Fsck, stretches
 from watchkeeper.ledger.checks.verify import Progress
 from watchkeeper.ledger.cosigning import cosignedfile
 from watchkeeper.ledger.cosigning.cosigned import Cosigned
+from watchkeeper.ledger.exports.jsonlines import lines, unreadable
 from watchkeeper.ledger.exports.layout import CHECKPOINT, CHECKPOINTS, COSIGNED, ENTRIES, START
 from watchkeeper.ledger.exports.members import Format, members, start_tree
 from watchkeeper.ledger.exports.tilefiles import TileFiles, bundles
@@ -97,7 +98,7 @@ def _audited(directory: Path, audit: Audit, progress: Progress | None) -> Iterat
         files.close()
     if not _same(last, newest):
         audit.problem("checkpoint", Code.BAD_CHECKPOINT)
-    notes = (_sized(line) for line in _lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
+    notes = (_sized(line) for line in lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
     for where in cosignedfile.faults(exported_cosigned(directory), notes):
         audit.problem(where, Code.BAD_COSIGNATURE)
 
@@ -105,7 +106,7 @@ def _audited(directory: Path, audit: Audit, progress: Progress | None) -> Iterat
 def exported_cosigned(directory: Path) -> Iterator[Cosigned]:
     """What an export has of cosignatures, oldest first; exports of earlier versions have none."""
     path = directory / COSIGNED
-    return cosignedfile.decode(_lines(path, cosignedfile.MAX_LINE_BYTES) if path.exists() else ())
+    return cosignedfile.decode(lines(path, cosignedfile.MAX_LINE_BYTES) if path.exists() else ())
 
 
 def exported_entries(directory: Path) -> Iterator[Entry]:
@@ -154,7 +155,7 @@ def _bodies(directory: Path, problem: Callable[[str, Code], None]) -> Iterator[t
     """Every entry's index and bytes, from lines where there are lines, from bundles otherwise."""
     first = _start(directory).size
     if (directory / ENTRIES).exists() or not (directory / "tile").is_dir():
-        yield from zip(count(first), _lines(directory / ENTRIES, MAX_ENTRY_BYTES))
+        yield from zip(count(first), lines(directory / ENTRIES, MAX_ENTRY_BYTES))
     else:
         yield from bundles(directory, first, problem)
 
@@ -172,7 +173,7 @@ def _prepare(directory: Path) -> None:
 
 def _pages(directory: Path, problem: Callable[[str, Code], None]) -> Iterator[Page]:
     """Pages of entries with the checkpoints that fall into them; those beyond the entries come with the last page."""
-    notes = (_sized(line) for line in _lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
+    notes = (_sized(line) for line in lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
     note = next(notes, None)
     rows: list[RawRow] = []
     due: list[tuple[int, str]] = []
@@ -206,35 +207,9 @@ def _claimed(note: str) -> int:
         return 0
 
 
-def _lines(path: Path, limit: int) -> Iterator[bytes]:
-    """Lines without their newline, none longer than the limit."""
-    try:
-        with path.open("rb") as file:
-            while line := file.readline(limit + 2):
-                if not line.endswith(b"\n"):
-                    raise InputError(
-                        "a line is cut or too long",
-                        place=str(path),
-                        cause="the export is not complete, or was edited",
-                        next_step="export again: watchkeeper ledger export",
-                    )
-                yield line[:-1]
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_NOTE_BYTES)
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"cannot read the export: {error.strerror}",
-        place=str(path),
-        cause="it is not an export, or files of it are missing",
-        next_step="export again: watchkeeper ledger export",
-    )
+        raise unreadable(path, error) from error

@@ -13,6 +13,8 @@ from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.ledger.signing.note import Note, VerifierKey, b64, b64_strict, open_note
 from watchkeeper.ledger.tree.merkle import HASH_BYTES
 
+_MAX_DIGITS = 19
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -42,12 +44,17 @@ class Checkpoint:
         lines = text.split("\n")
         if len(lines) < 4 or lines.pop() != "" or not all(lines):
             raise ValueError("it needs three lines that are not empty")
-        origin, size, root = lines[0], lines[1], b64_strict(lines[2])
-        if not size.isascii() or not size.isdigit() or size != str(int(size)) or len(size) > 19:
-            raise ValueError("the size is not a plain number")
+        origin, size, root = lines[0], parse_size(lines[1]), b64_strict(lines[2])
         if len(root) != HASH_BYTES:
             raise ValueError("the root is not 32 bytes")
-        return cls(origin, int(size), root, tuple(lines[3:]))
+        return cls(origin, size, root, tuple(lines[3:]))
+
+
+def parse_size(text: str) -> int:
+    """A tree size in its one decimal spelling. Raises ValueError."""
+    if not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS or text != str(int(text)):
+        raise ValueError("the size is not a plain number")
+    return int(text)
 
 
 def sign_checkpoint(checkpoint: Checkpoint, *keys: SigningKey) -> str:

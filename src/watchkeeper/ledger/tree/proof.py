@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchkeeper.core.errors import VerificationError
-from watchkeeper.ledger.cosigning.addcheckpoint import MAX_PROOF, AddCheckpoint, parse_size
-from watchkeeper.ledger.signing.checkpoint import Checkpoint
+from watchkeeper.ledger.cosigning.addcheckpoint import MAX_PROOF, AddCheckpoint
+from watchkeeper.ledger.signing.checkpoint import Checkpoint, parse_size
 from watchkeeper.ledger.signing.note import MAX_NOTE_BYTES, Note, b64, b64_strict
 from watchkeeper.ledger.tree.merkle import HASH_BYTES, leaf_hash, verify_consistency, verify_inclusion
 

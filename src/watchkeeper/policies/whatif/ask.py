@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.entries import MAX_ENTRY_BYTES, Envelope
 from watchkeeper.core.errors import InputError
+from watchkeeper.ledger.exports.jsonlines import last_line, lines
 from watchkeeper.ledger.exports.layout import ENTRIES
-from watchkeeper.ledger.replays.jsonlines import last_line, lines
 from watchkeeper.policies.compile import Policy
 from watchkeeper.policies.whatif.compare import tally
 from watchkeeper.policies.whatif.fold import KINDS, Fold

@@ -23,7 +23,7 @@ def size_of(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def parts(path: Path, count: int) -> list[Part]:
@@ -37,7 +37,7 @@ def parts(path: Path, count: int) -> list[Part]:
                 file.readline()
                 bounds.append(file.tell())
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return [Part(start, end) for start, end in zip(bounds, [*bounds[1:], size], strict=True) if start < end]
 
 
@@ -58,7 +58,7 @@ def lines(path: Path, limit: int, part: Part | None = None) -> Iterator[bytes]:
                 start += len(line)
                 yield line[:-1]
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def last_line(path: Path, limit: int) -> bytes | None:
@@ -70,13 +70,13 @@ def last_line(path: Path, limit: int) -> bytes | None:
             file.seek(max(0, size - limit - 2))
             tail = file.read()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if tail:
         last = tail.removesuffix(b"\n").rsplit(b"\n", 1)[-1]
     return last
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
+def unreadable(path: Path, error: OSError) -> InputError:
     return InputError(
         f"cannot read the export: {error.strerror}",
         place=str(path),

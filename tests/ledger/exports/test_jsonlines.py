@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchkeeper.core.errors import InputError
-from watchkeeper.ledger.replays.jsonlines import Part, last_line, lines, parts
+from watchkeeper.ledger.exports.jsonlines import Part, last_line, lines, parts
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda some: some.replace(b"\n", b"")), max_size=30), st.integers(1, 9))
