@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, String, func, or_, select, text, type_coerce
+from sqlalchemy import ColumnElement, String, bindparam, func, or_, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.entries import EntryType
@@ -30,36 +31,31 @@ from watchkeeper.ledger.tables import (
 )
 from watchkeeper.ledger.tree.merkle import TILE
 from watchkeeper.store.engine import Store
-from watchkeeper.store.raw import fetch
+from watchkeeper.store.metadata import BigId
+from watchkeeper.store.raw import RawQuery
 
-PAGE = 8 * TILE
-
-
-class Copies(NamedTuple):
-    """What the staged row says beside the entry's bytes; `time` as text."""
-
-    entry_id: str
-    writer: str
-    seq: int
-    type: str
-    subject: str
-    time: str
+PAGE = 4 * TILE
 
 
-class RawRow(NamedTuple):
-    """One index. `body` is None when its staged row is gone; an export has bodies only."""
+Copies = tuple[str, str, int, str, str, str]
+"""What the staged row says beside the entry's bytes: id, writer, seq, type, subject, and time as text."""
 
-    idx: int
-    body: bytes | None
-    leaf: bytes | None = None
-    copies: Copies | None = None
+
+class Rows(NamedTuple):
+    """Column by column, since a log has millions of them. A body is None when its staged row is gone; an export has
+    neither stored leaves nor copies."""
+
+    indices: Sequence[int]
+    bodies: Sequence[bytes | None]
+    leaves: Sequence[bytes] | None = None
+    copies: Sequence[Copies] | None = None
 
 
 @dataclass(frozen=True)
 class Page:
     """Rows in order of index, and the checkpoints whose size is in (first index, last index + 1]."""
 
-    rows: Sequence[RawRow]
+    rows: Rows
     checkpoints: Sequence[tuple[int, str]]
     tiles: dict[tuple[int, int], bytes] | None = None
     """Stored roots of the tiles that end in this page; None where there are none to check (an export)."""
@@ -100,6 +96,36 @@ _COPIES = (
     ledger_staged.c.subject,
     type_coerce(ledger_staged.c.time, String).label("time"),
 )
+_FIRST, _STOP = bindparam("first", type_=BigId), bindparam("stop", type_=BigId)
+
+
+def _entries(*more: ColumnElement[str]) -> RawQuery:
+    joined = ledger_entry.outerjoin(ledger_staged, ledger_staged.c.id == ledger_entry.c.staged_id)
+    query = select(ledger_entry.c.idx, ledger_staged.c.body, ledger_entry.c.leaf, *more).select_from(joined)
+    return RawQuery(query.where(ledger_entry.c.idx >= _FIRST, ledger_entry.c.idx < _STOP).order_by(ledger_entry.c.idx))
+
+
+_BODIES_ONLY, _WITH_COPIES = _entries(), _entries(*_COPIES)
+_CHECKPOINTS = RawQuery(
+    select(ledger_checkpoint.c.size, ledger_checkpoint.c.body)
+    .where(ledger_checkpoint.c.size > _FIRST, ledger_checkpoint.c.size <= _STOP)
+    .order_by(ledger_checkpoint.c.size)
+)
+
+
+@cache
+def _tiles_query(levels: int) -> RawQuery:
+    """Tiles of each level from `at0` up to `at1`, `at2` up to `at3`, and so on."""
+    idx = ledger_tile.c.idx
+    ranges = (
+        (ledger_tile.c.level == level)
+        & (idx >= bindparam(f"at{2 * level}", type_=BigId))
+        & (idx < bindparam(f"at{2 * level + 1}", type_=BigId))
+        for level in range(levels)
+    )
+    return RawQuery(select(ledger_tile.c.level, idx, ledger_tile.c.root).where(or_(*ranges)))
+
+
 _FEW = 100
 READER_IDLE_MS = 600_000
 """How long the server may keep a snapshot open for a reader that is frozen (PostgreSQL)."""
@@ -120,6 +146,8 @@ async def rotations(tx: AsyncConnection) -> list[Rotation]:
 class Snapshot:
     def __init__(self, tx: AsyncConnection) -> None:
         self._tx = tx
+        self.apart = tx.dialect.name != "sqlite"
+        """Whether another process does the reading, so that it can go on while this one works."""
 
     async def head(self) -> Head:
         row = (await self._tx.execute(select(ledger_head.c.size, ledger_head.c.peaks))).one_or_none()
@@ -141,25 +169,18 @@ class Snapshot:
 
     async def pages(self, end: int | None = None, *, copies: bool = False) -> AsyncIterator[Page]:
         """Every index that is stored, below `end`, in order; with the copies to search by only where they are asked."""
-        joined = ledger_entry.outerjoin(ledger_staged, ledger_staged.c.id == ledger_entry.c.staged_id)
-        columns = (ledger_entry.c.idx, ledger_staged.c.body, ledger_entry.c.leaf, *(_COPIES if copies else ()))
-        first = 0
+        query, first = _WITH_COPIES if copies else _BODIES_ONLY, 0
         while end is None or first < end:
             stop = first + PAGE if end is None else min(first + PAGE, end)
-            query = select(*columns).select_from(joined)
-            query = query.where(ledger_entry.c.idx >= first, ledger_entry.c.idx < stop).order_by(ledger_entry.c.idx)
-            found = await fetch(self._tx, query)
+            found = await query.fetch(self._tx, first=first, stop=stop)
             if not found:
                 following = await self._next_index(stop)
                 if following is None or (end is not None and following >= end):
                     return
                 first = following - following % PAGE
                 continue
-            rows = (
-                [RawRow(row[0], row[1], row[2], Copies(*row[3:])) for row in found]
-                if copies
-                else [RawRow(*row) for row in found]
-            )
+            indices, bodies, leaves, *rest = zip(*found, strict=True)
+            rows = Rows(indices, bodies, leaves, tuple(zip(*rest, strict=True)) if copies else None)
             yield Page(rows, await self._checkpoints(first, stop), await self._tiles(first, stop))
             first = stop
 
@@ -169,22 +190,18 @@ class Snapshot:
         return found
 
     async def _checkpoints(self, first: int, stop: int) -> list[tuple[int, str]]:
-        query = select(ledger_checkpoint.c.size, ledger_checkpoint.c.body).where(
-            ledger_checkpoint.c.size > first, ledger_checkpoint.c.size <= stop
-        )
-        return [(row.size, row.body) for row in await self._tx.execute(query.order_by(ledger_checkpoint.c.size))]
+        return [(row[0], row[1]) for row in await _CHECKPOINTS.fetch(self._tx, first=first, stop=stop)]
 
     async def _tiles(self, first: int, stop: int) -> dict[tuple[int, int], bytes]:
-        ranges: list[ColumnElement[bool]] = []
-        level, span = 0, TILE
+        bounds, span = list[int](), TILE
         while stop // span:
-            low, high = first // span, stop // span
-            ranges.append((ledger_tile.c.level == level) & (ledger_tile.c.idx >= low) & (ledger_tile.c.idx < high))
-            level, span = level + 1, span * TILE
-        if not ranges:
+            bounds += (first // span, stop // span)
+            span *= TILE
+        if not bounds:
             return {}
-        found = await self._tx.execute(select(ledger_tile).where(or_(*ranges)))
-        return {(row.level, row.idx): row.root for row in found}
+        query = _tiles_query(len(bounds) // 2)
+        found = await query.fetch(self._tx, **{f"at{place}": bound for place, bound in enumerate(bounds)})
+        return {(row[0], row[1]): row[2] for row in found}
 
     async def count(self) -> int:
         """About how many entries `pages` will give: what the head says."""
@@ -246,7 +263,7 @@ class Snapshot:
             found = (await self._tx.execute(query.order_by(ledger_staged.c.id).limit(PAGE))).all()
             if not found:
                 return
-            yield [(row[0], row[1], Copies(*row[2:])) for row in found]
+            yield [(row[0], row[1], tuple(row[2:])) for row in found]
             above = found[-1][0]
 
     async def writers(self) -> dict[str, tuple[int, bytes]]:

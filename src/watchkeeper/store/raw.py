@@ -10,27 +10,42 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Select
+from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.errors import StoreError
 
+Value = int | str
 
-async def fetch(tx: AsyncConnection, query: Select[Any]) -> list[tuple[Any, ...]]:
-    """All rows of the query. Raises StoreError."""
-    compiled = query.compile(dialect=tx.dialect)
-    values = compiled.params
-    driver: Any = (await tx.get_raw_connection()).driver_connection
-    try:
-        if tx.dialect.name == "sqlite":
-            places = [values[name] for name in compiled.positiontup or ()]
-            return list(await driver.execute_fetchall(compiled.string, places))
-        async with driver.cursor(binary=True) as cursor:
-            await cursor.execute(compiled.string, values)
-            found: list[tuple[Any, ...]] = await cursor.fetchall()
-            return found
-    except (sqlite3.Error, psycopg.Error) as error:
-        raise StoreError(
-            f"the database did not answer a query: {str(error).splitlines()[0][:200]}",
-            cause="it is down, or locked by another process",
-            next_step="watchkeeper config check",
-        ) from error
+
+class RawQuery:
+    """A query with named parameters (`bindparam`), written once for each kind of database."""
+
+    def __init__(self, query: Select[Any]) -> None:
+        self._query = query
+        self._compiled: dict[str, Compiled] = {}
+
+    async def fetch(self, tx: AsyncConnection, **values: Value) -> list[tuple[Any, ...]]:
+        """All rows. Raises StoreError."""
+        compiled = self._for(tx)
+        values = {**compiled.params, **values}
+        driver: Any = (await tx.get_raw_connection()).driver_connection
+        try:
+            if tx.dialect.name == "sqlite":
+                places = [values[name] for name in compiled.positiontup or ()]
+                return list(await driver.execute_fetchall(compiled.string, places))
+            async with driver.cursor(binary=True) as cursor:
+                await cursor.execute(compiled.string, values)
+                found: list[tuple[Any, ...]] = await cursor.fetchall()
+                return found
+        except (sqlite3.Error, psycopg.Error) as error:
+            raise StoreError(
+                f"the database did not answer a query: {str(error).splitlines()[0][:200]}",
+                cause="it is down, or locked by another process",
+                next_step="watchkeeper config check",
+            ) from error
+
+    def _for(self, tx: AsyncConnection) -> Any:
+        if tx.dialect.name not in self._compiled:
+            self._compiled[tx.dialect.name] = self._query.compile(dialect=tx.dialect)
+        return self._compiled[tx.dialect.name]

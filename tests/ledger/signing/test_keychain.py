@@ -19,7 +19,7 @@ from watchkeeper.ledger.signing.checkpoint import Checkpoint, sign_checkpoint
 from watchkeeper.ledger.signing.keychain import KeyChain, Rotation, rotation_in
 from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.ledger.signing.note import VerifierKey
-from watchkeeper.ledger.snapshot import Page, RawRow
+from watchkeeper.ledger.snapshot import Page, Rows
 from watchkeeper.ledger.tree.merkle import Tree, leaf_hash
 
 KEYS = [SigningKey.generate(ORIGIN) for _ in range(6)]
@@ -79,7 +79,7 @@ class Paper:
 
     def verify(self, *trusted: VerifierKey, anchor: str | None = None) -> VerifyReport:
         audit = Audit(trusted, anchor, self.rotations())
-        audit.page(Page([RawRow(index, body) for index, body in enumerate(self.bodies)], self.notes))
+        audit.page(Page(Rows(range(len(self.bodies)), self.bodies), self.notes))
         return audit.report()
 
 

@@ -1,4 +1,6 @@
-"""Reads one item ahead of whoever works on the one before, so that reading and working go on at once."""
+"""Reads one item ahead of whoever works on the one before, so that both go on at once.
+
+Worth it where another process reads (PostgreSQL): threads of this one would only wait for each other's lock."""
 
 from __future__ import annotations
 

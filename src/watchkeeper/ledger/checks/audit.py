@@ -10,14 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, cast
 
 from watchkeeper.core.errors import VerificationError
 from watchkeeper.core.model import Contract
 from watchkeeper.ledger.signing.checkpoint import Checkpoint
 from watchkeeper.ledger.signing.keychain import KeyChain, Rotation
 from watchkeeper.ledger.signing.note import VerifierKey, b64
-from watchkeeper.ledger.snapshot import Page, RawRow
+from watchkeeper.ledger.snapshot import Page, Rows
 from watchkeeper.ledger.tree.merkle import Tile, Tree, leaf_hash, leaf_hashes
 
 MAX_PROBLEMS = 100
@@ -147,7 +147,7 @@ class Audit:
 
     def page(self, page: Page) -> None:
         """Grows the tree by the page's leaves, with a stop at every size that somebody signed."""
-        leaves, indices, tiles = self._leaves(page.rows), [row.idx for row in page.rows], list[Tile]()
+        leaves, indices, tiles = self._leaves(page.rows), page.rows.indices, list[Tile]()
         done = 0
         for size, note in page.checkpoints:
             if size > self._next:
@@ -217,40 +217,40 @@ class Audit:
             leaves = leaves[anchor.size - before :]
         tiles += self._tree.extend(leaves)
 
-    def _leaves(self, rows: Sequence[RawRow]) -> list[bytes]:
+    def _leaves(self, rows: Rows) -> list[bytes]:
         """The leaf hash of each row, of its bytes where there are any; notes gaps and bytes that are others."""
-        if not rows:
+        if not rows.indices:
             return []
-        if rows[0].idx != self._next or rows[-1].idx - rows[0].idx + 1 != len(rows):
-            self._gaps(rows)
-        self._next = rows[-1].idx + 1
-        bodies = [row.body for row in rows if row.body is not None]
-        if len(bodies) == len(rows):
-            leaves = leaf_hashes(bodies)
-        else:
-            leaves = [self._bare(row) if row.body is None else leaf_hash(row.body) for row in rows]
-        if leaves != [row.leaf for row in rows]:
-            self._differing(rows, leaves)
+        first, last = rows.indices[0], rows.indices[-1]
+        if first != self._next or last - first + 1 != len(rows.indices):
+            self._gaps(rows.indices)
+        self._next = last + 1
+        stored = rows.leaves
+        leaves = self._with_pruned(rows) if None in rows.bodies else leaf_hashes(cast("Sequence[bytes]", rows.bodies))
+        if stored is not None and leaves != list(stored):
+            for index, leaf, kept in zip(rows.indices, leaves, stored, strict=True):
+                if leaf != kept:
+                    self.problem(f"entry {index}", Code.LEAF_DIFFERS)
         return leaves
 
-    def _differing(self, rows: Sequence[RawRow], leaves: Sequence[bytes]) -> None:
-        for row, leaf in zip(rows, leaves, strict=True):
-            if row.leaf != leaf and row.leaf is not None:
-                self.problem(f"entry {row.idx}", Code.LEAF_DIFFERS)
-
-    def _gaps(self, rows: Sequence[RawRow]) -> None:
+    def _gaps(self, indices: Sequence[int]) -> None:
         expected = self._next
-        for row in rows:
-            if row.idx != expected:
+        for index in indices:
+            if index != expected:
                 self.problem(f"entry {expected}", Code.MISSING_ENTRY)
-            expected = row.idx + 1
+            expected = index + 1
 
-    def _bare(self, row: RawRow) -> bytes:
-        if row.idx < self._mark:
-            self._pruned += 1
-        else:
-            self.problem(f"entry {row.idx}", Code.MISSING_ENTRY)
-        return row.leaf or b""
+    def _with_pruned(self, rows: Rows) -> list[bytes]:
+        """Where an entry's bytes are gone, its stored leaf hash stands for them."""
+        leaves = list[bytes]()
+        kept = rows.leaves or (b"",) * len(rows.indices)
+        for index, body, leaf in zip(rows.indices, rows.bodies, kept, strict=True):
+            leaves.append(leaf if body is None else leaf_hash(body))
+            if body is None and index < self._mark:
+                self._pruned += 1
+            elif body is None:
+                self.problem(f"entry {index}", Code.MISSING_ENTRY)
+        return leaves
 
     def _checkpoint(self, size: int, note: str) -> None:
         self._checkpoints += 1

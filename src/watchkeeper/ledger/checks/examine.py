@@ -25,9 +25,11 @@ _REFERENCE = re.compile(
     rb'"commitment":"(hmac-sha256:[0-9a-f]{64})","kind":"([a-z_]+)","media_type":"((?:[^"\\]|\\.)*)","size":(\d+)'
 )
 """An EvidenceRef in canonical form."""
+_TELLING = frozenset((EntryType.EVIDENCE_PRUNED.value, EntryType.ENTRIES_PRUNED.value))
+_ONLY_TEXT = {str}
 
-Raw = tuple[str, bytes, Copies | None]
-"""Where an entry stands, its bytes, and the copies to search by (an export has none)."""
+Raw = tuple[int, bytes, Copies | None]
+"""An entry's number, its bytes, and the copies to search by (an export has none)."""
 
 
 class Link(NamedTuple):
@@ -42,6 +44,14 @@ class Stretch(NamedTuple):
     first: Link
     last: Link
     """`prev` is the hash that the next entry must name."""
+
+
+class _Followed:
+    """A writer's stretch while it is read."""
+
+    def __init__(self, where: str, first: Link) -> None:
+        self.where, self.first = where, first
+        self.last: tuple[int, str] = first
 
 
 class Named(NamedTuple):
@@ -71,30 +81,38 @@ class Findings(NamedTuple):
     """The greatest index that an entry of this stretch says was pruned up to."""
 
 
-def examine(entries: Sequence[Raw]) -> Findings:
-    found = Findings([], {}, [], [], 0)
+def examine(entries: Sequence[Raw], place: str = "entry") -> Findings:
+    """`place` is what the numbers count: `entry` or `staged`."""
+    found, followed = Findings([], {}, [], [], 0), dict[str, _Followed]()
     pruned = 0
-    for where, body, copies in entries:
+    for number, body, copies in entries:
         try:
             said = _read(body)
-            own, link = _says(said)
+            own, prev = _says(said)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            found.problems.append((where, Code.UNREADABLE_ENTRY))
+            found.problems.append((f"{place} {number}", Code.UNREADABLE_ENTRY))
             continue
+        _, writer, seq, kind, _, time = own
         wrong = _form(said, body)
         if wrong is not None:
-            found.problems.append((where, wrong))
+            found.problems.append((f"{place} {number}", wrong))
         if copies is not None and copies != own:
-            found.problems.append((where, Code.COPIES_DIFFER))
-        _follow(found, where, own.writer, link, hashlib.sha256(body).hexdigest())
+            found.problems.append((f"{place} {number}", Code.COPIES_DIFFER))
+        if writer not in followed:
+            followed[writer] = _Followed(f"{place} {number}", Link(seq, prev))
+        elif (unlinked := broken(followed[writer].last, (seq, prev))) is not None:
+            found.problems.append((f"{place} {number}", unlinked))
+        followed[writer].last = seq, hashlib.sha256(body).hexdigest()
         if b'"hmac-sha256:' in body:
-            found.named.extend(_named(body, own.time))
-            found.gone.extend(_erased(own.type, body))
-        if wrong is None and own.type == EntryType.EVIDENCE_PRUNED:
-            found.gone.append(Gone(said["data"]["kind"], said["data"]["count"], said["data"]["before"]))
-        if wrong is None and own.type == EntryType.ENTRIES_PRUNED:
-            pruned = max(pruned, said["data"]["end"])
-    return found._replace(pruned=pruned)
+            found.named.extend(_named(body, time))
+            found.gone.extend(_erased(kind, body))
+        if wrong is None and kind in _TELLING:
+            if kind == EntryType.EVIDENCE_PRUNED:
+                found.gone.append(Gone(said["data"]["kind"], said["data"]["count"], said["data"]["before"]))
+            else:
+                pruned = max(pruned, said["data"]["end"])
+    ends = {writer: Stretch(each.where, each.first, Link(*each.last)) for writer, each in followed.items()}
+    return found._replace(stretches=ends, pruned=pruned)
 
 
 def _read(body: bytes) -> dict[str, Any]:
@@ -129,14 +147,14 @@ def naming(commitment: str, kind: str, media_type: str, size: str) -> tuple[int,
     return key_of(commitment), int.from_bytes(whole[:8], "big")
 
 
-def _says(said: Mapping[str, Any]) -> tuple[Copies, Link]:
-    """Raises an error of Python's for what has not the shape of an entry."""
+def _says(said: Mapping[str, Any]) -> tuple[Copies, str]:
+    """What the copies must be, and the hash of the entry before. Raises an error of Python's for what has not the shape
+    of an entry."""
     entry_id, source, seq, prev = said["id"], said["source"], said["wkseq"], said["wkprev"]
     kind, time, subject = said["type"], said["time"], said.get("subject", "")
-    texts = (entry_id, source, prev, kind, time, subject)
-    if type(seq) is not int or set(map(type, texts)) != {str}:
+    if type(seq) is not int or {*map(type, (entry_id, source, prev, kind, time, subject))} != _ONLY_TEXT:
         raise TypeError
-    return Copies(entry_id, source.rpartition("/")[2], seq, kind, subject, time), Link(seq, prev)
+    return (entry_id, source.rpartition("/")[2], seq, kind, subject, time), prev
 
 
 def _form(said: dict[str, Any], body: bytes) -> Code | None:
@@ -158,23 +176,11 @@ def _form(said: dict[str, Any], body: bytes) -> Code | None:
     return None
 
 
-def _follow(found: Findings, where: str, writer: str, link: Link, digest: str) -> None:
-    known = found.stretches.get(writer)
-    end = Link(link.seq, digest)
-    if known is None:
-        found.stretches[writer] = Stretch(where, link, end)
-        return
-    wrong = broken(known.last, link)
-    if wrong is not None:
-        found.problems.append((where, wrong))
-    found.stretches[writer] = known._replace(last=end)
-
-
-def broken(last: Link, link: Link) -> Code | None:
-    """What is wrong with an entry that comes after `last`."""
-    if link.seq != last.seq + 1:
+def broken(last: tuple[int, str], link: tuple[int, str]) -> Code | None:
+    """What is wrong with an entry that comes after `last`; both are a `Link`, or its parts."""
+    if link[0] != last[0] + 1:
         return Code.WRITER_GAP
-    return None if link.prev == last.prev else Code.WRITER_LINK
+    return None if link[1] == last[1] else Code.WRITER_LINK
 
 
 class Chains:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -26,7 +26,7 @@ from watchkeeper.ledger.checks.verify import Progress
 from watchkeeper.ledger.cosigning.cosigned import faults
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.signing.note import VerifierKey
-from watchkeeper.ledger.snapshot import RawRow, Snapshot
+from watchkeeper.ledger.snapshot import Rows, Snapshot
 
 ALONE = 20_000
 """Up to so many entries no helper process is worth its start."""
@@ -89,13 +89,14 @@ class Fsck:
         return report.model_copy(update=counted)
 
 
-def stretches(rows: Sequence[RawRow], mark: int = 0) -> Iterator[list[Raw] | None]:
+def stretches(rows: Rows, mark: int = 0) -> Iterator[list[Raw] | None]:
     """Runs of entries whose bytes are there; None for those that were pruned, below the mark, in between."""
     run: list[Raw] = []
-    for row in rows:
-        if row.body is not None:
-            run.append((f"entry {row.idx}", row.body, row.copies))
-        elif row.idx < mark:
+    copies = rows.copies or (None,) * len(rows.indices)
+    for index, body, beside in zip(rows.indices, rows.bodies, copies, strict=True):
+        if body is not None:
+            run.append((index, body, beside))
+        elif index < mark:
             if run:
                 yield run
                 run = []
@@ -137,8 +138,7 @@ async def _stored(log: Snapshot, check: Fsck) -> None:
     audit.beyond(await log.checkpoints_above(audit.size))
     audit.head(*await log.head())
     async for staged in log.waiting():
-        run: list[Raw] = [(f"staged {number}", body, copies) for number, body, copies in staged]
-        check.take(await asyncio.to_thread(examine, run))
+        check.take(await asyncio.to_thread(examine, staged, "staged"))
     for writer in check.chains.differing(await log.writers()):
         audit.problem(f"writer {writer}", Code.WRITER_HEAD)
     if check.chains.skipped != audit.pruned:

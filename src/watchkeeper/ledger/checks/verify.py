@@ -30,7 +30,7 @@ async def verify(
     async with reader.snapshot() as log:
         audit = Audit([key], anchor, await log.rotations(), await log.pruned())
         total = await log.count()
-        async for page in one_ahead(log.pages()):
+        async for page in one_ahead(log.pages()) if log.apart else log.pages():
             await asyncio.to_thread(audit.page, page)
             if progress is not None:
                 progress(audit.size, max(total, audit.size))

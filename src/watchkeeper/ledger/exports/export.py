@@ -30,7 +30,7 @@ from watchkeeper.ledger.reader import Entry, LogReader, parse_entry
 from watchkeeper.ledger.signing.checkpoint import Checkpoint
 from watchkeeper.ledger.signing.keychain import Rotation, rotation_in
 from watchkeeper.ledger.signing.note import MAX_NOTE_BYTES, Note, VerifierKey
-from watchkeeper.ledger.snapshot import PAGE, Page, RawRow
+from watchkeeper.ledger.snapshot import PAGE, Page, Rows
 from watchkeeper.ledger.tree.merkle import Tree, leaf_hash
 
 
@@ -89,8 +89,8 @@ def _audited(directory: Path, audit: Audit, progress: Progress | None) -> Iterat
         audit.page(page)
         last = page.checkpoints[-1][1] if page.checkpoints else last
         if files is not None:
-            for row in page.rows:
-                files.row(row.body or b"")
+            for body in page.rows.bodies:
+                files.row(body or b"")
         if progress is not None:
             progress(audit.size, max(total, audit.size))
         yield page
@@ -175,19 +175,20 @@ def _pages(directory: Path, problem: Callable[[str, Code], None]) -> Iterator[Pa
     """Pages of entries with the checkpoints that fall into them; those beyond the entries come with the last page."""
     notes = (_sized(line) for line in lines(directory / CHECKPOINTS, MAX_NOTE_BYTES))
     note = next(notes, None)
-    rows: list[RawRow] = []
+    indices, bodies = list[int](), list[bytes]()
     due: list[tuple[int, str]] = []
     for index, body in _bodies(directory, problem):
-        rows.append(RawRow(index, body))
+        indices.append(index)
+        bodies.append(body)
         while note is not None and note[0] <= index + 1:
             due.append(note)
             note = next(notes, None)
-        if len(rows) == PAGE:
-            yield Page(rows, due)
-            rows, due = [], []
+        if len(indices) == PAGE:
+            yield Page(Rows(indices, bodies), due)
+            indices, bodies, due = [], [], []
     if note is not None:
         due.append(note)
-    yield Page(rows, [*due, *notes])
+    yield Page(Rows(indices, bodies), [*due, *notes])
 
 
 def _sized(line: bytes) -> tuple[int, str]:
