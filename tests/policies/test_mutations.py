@@ -96,8 +96,10 @@ def at_the_line(result: GateResult) -> bool:
 
 
 def test_a_bound_that_is_one_off_is_flagged_where_it_was_met_exactly(exports: list[Path], tmp_path: Path) -> None:
-    bound = "sign * observed <= sign * limit"
-    code = mutant(tmp_path, lambda text: text.replace(bound, bound.replace("<=", "<")))
+    bound = "observed <= limit if bound.tightness >= 0 else observed >= limit"
+    code = mutant(
+        tmp_path, lambda text: text.replace(bound, "observed < limit if bound.tightness >= 0 else observed > limit")
+    )
     every = []
     for export in exports:
         expected = [entry for entry, record in decided(export) if any(map(at_the_line, record.decision.walk))]

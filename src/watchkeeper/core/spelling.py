@@ -60,6 +60,13 @@ def is_canonical(body: bytes, said: object) -> bool:
     return text == body and not _WHOLE(body) and not _EXPONENT(body) and (body.isascii() or not _BEYOND_UTF16(body))
 
 
+def number(value: float) -> bytes | None:
+    """The canonical bytes of a double; None where they are not sure."""
+    if 1e-4 <= abs(value) <= _MOST:
+        return b"%d" % value if value.is_integer() else orjson.dumps(value)
+    return None if value else b"0"
+
+
 def _written(value: object) -> object:
     """What orjson asks for what it does not know: contracts and instants. It refuses what gets a TypeError here."""
     if isinstance(value, datetime):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from watchkeeper.core.actions import ActionKind
@@ -81,23 +82,14 @@ class Case(NamedTuple):
         bounds = self.met.bounds.get(term)
         if bounds is None:
             return NOTHING
-        answers = []
+        answers, step = [], self.request.step
         for key, bound in bounds:
-            sign = -1.0 if bound.tightness < 0 else 1.0
             limit = abs(bound.tightness)
-            good = observed is not None and sign * observed <= sign * limit
-            answers.append(
-                Answer(
-                    gate,
-                    bound.node,
-                    good,
-                    Reason.PASSED if good else reason,
-                    self.request.step,
-                    observed,
-                    limit,
-                    Verdict.ALLOW if good else _ON_FAILURE[key.on_failure],
-                )
-            )
+            if observed is not None and (observed <= limit if bound.tightness >= 0 else observed >= limit):
+                answers.append(Answer(gate, bound.node, True, Reason.PASSED, step, observed, limit, Verdict.ALLOW))
+            else:
+                at_most = _ON_FAILURE[key.on_failure]
+                answers.append(Answer(gate, bound.node, False, reason, step, observed, limit, at_most))
         return tuple(answers)
 
 
@@ -307,21 +299,19 @@ GATES: Mapping[Gate, Callable[[Case], Answers]] = {
 """In the order in which they are asked: that of `Gate`. One that has nothing to say against a request has passed."""
 
 
+_UNTIL_GRANT = list(GATES).index(Gate.GRANT) + 1
+
+
 @lru_cache(maxsize=4096)
-def _nothing_against(step: int) -> Answers:
+def _nothing_against(step: int) -> tuple[Answers, ...]:
     """What each gate says that has nothing to say, in the order of the gates."""
-    return tuple([passing(gate, CORE, step) for gate in GATES])
+    return tuple([(passing(gate, CORE, step),) for gate in GATES])
 
 
 def ask(case: Case) -> list[Answer]:
     """Every gate in order; where no Grant matches, the gates after it have nothing to narrow."""
     walk: list[Answer] = []
-    for (gate, question), silent in zip(GATES.items(), _nothing_against(case.request.step), strict=True):
-        answers = question(case)
-        if answers:
-            walk += answers
-        else:
-            walk.append(silent)
-        if gate is Gate.GRANT and not case.met.grants:
-            break
+    asked = zip(GATES.values(), _nothing_against(case.request.step), strict=True)
+    for question, silent in asked if case.met.grants else islice(asked, _UNTIL_GRANT):
+        walk += question(case) or silent
     return walk

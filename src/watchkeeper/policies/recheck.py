@@ -118,7 +118,7 @@ def taken_apart(line: bytes) -> Written | None:
     """None for what is not a decision as we write one, though it begins like one. Keys are in order of name, so `data`
     comes first, and in it the decision, its id and the input; no text can hold what is looked for here, since a quote
     in a text has a backslash before it."""
-    between, end = line.find(_BETWEEN), line.rfind(_ENDS)
+    between, end = line.rfind(_BETWEEN), line.rfind(_ENDS)
     name = line.rfind(b',"id":"', 0, between)
     if not 0 < name < between < end:
         return None

@@ -18,6 +18,7 @@ from pydantic_core import to_jsonable_python
 from watchkeeper.core.canonical import canonical, canonical_model
 from watchkeeper.core.decisions import ApprovalTerms, DecisionInput
 from watchkeeper.core.digest import sha256
+from watchkeeper.core.spelling import number
 from watchkeeper.policies.decide import Weighed
 from watchkeeper.policies.gates import Answer
 
@@ -54,17 +55,24 @@ def _step(answer: Answer) -> bytes:
     return b'{"gate":"%b","limit":%b,"node":%b,"observed":%b,"passed":%b,"reason":"%b","step":%b}' % (
         answer.gate.encode(),
         _value(answer.limit),
-        canonical(answer.node),
+        _text(answer.node),
         _value(answer.observed),
         b"true" if answer.passed else b"false",
         answer.reason.encode(),
-        b"null" if answer.step is None else canonical(answer.step),
+        b"null" if answer.step is None else b"%d" % answer.step,
     )
 
 
 def _value(value: float | str | None) -> bytes:
     """A bound may be a whole number in the policy; the walk has floats."""
-    return canonical(value if value is None or isinstance(value, str) else float(value))
+    if value is None:
+        return b"null"
+    return _text(value) if isinstance(value, str) else number(float(value)) or canonical(float(value))
+
+
+@lru_cache(maxsize=8192)
+def _text(text: str) -> bytes:
+    return canonical(text)
 
 
 def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
