@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,18 +67,16 @@ def tamper(options: Options, server: PostgresServer) -> list[Figure]:
     return tamper_found(options.tamperings)
 
 
-def growth(options: Options, server: PostgresServer) -> list[Figure]:
+def growth(options: Options, server: PostgresServer) -> Iterator[Figure]:
     """One log, made longer from size to size; at each, what appending to it and checking it takes."""
-    figures: list[Figure] = []
     with _log() as made:
         for size in (size for size in GROWTH if size <= options.growth):
             rate = asyncio.run(made.grow(size))
             note = f"entries a second, sequenced and signed, one process on SQLite, up to {size} entries"
-            figures.append(Figure.median("ledger", f"grow_to_{size}", "entries/s", [rate], note))
+            yield Figure.median("ledger", f"grow_to_{size}", "entries/s", [rate], note)
             for name in ("verify", "fsck"):
-                figures += check_figure(name, made, 1)
-            figures.append(peak_figure("verify", made))
-    return figures
+                yield from check_figure(name, made, 1)
+            yield peak_figure("verify", made)
 
 
 @contextmanager
@@ -96,7 +94,7 @@ def _database(server: PostgresServer) -> Iterator[str]:
         server.drop_database(database)
 
 
-Part = Callable[[Options, PostgresServer], list[Figure]]
+Part = Callable[[Options, PostgresServer], Iterable[Figure]]
 WORK: dict[str, Part] = {
     "append": append,
     "latency": latency,
@@ -107,11 +105,11 @@ WORK: dict[str, Part] = {
 }
 
 
-def measure(options: Options) -> Iterator[list[Figure]]:
-    """The figures of one part after the other: a long run that is cut has told what it knew."""
+def measure(options: Options) -> Iterator[Figure]:
+    """One figure after the other: a long run that is cut has told what it knew."""
     with postgres_server() as server:
         for part in options.only:
-            yield WORK[part](options, server)
+            yield from WORK[part](options, server)
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Options, bool]:
@@ -138,9 +136,9 @@ def main() -> int:
     options, as_json = parse()
     figures: list[Figure] = []
     for found in measure(options):
-        figures += found
+        figures.append(found)
         if as_json:
-            write(found, sys.stdout, as_json=True)
+            write([found], sys.stdout, as_json=True)
             sys.stdout.flush()
     if not as_json:
         write(figures, sys.stdout, as_json=False)
