@@ -43,8 +43,9 @@ def weigh(policy: Policy, given: DecisionInput) -> Weighed:
             walk = only
         case _:
             walk = sorted(chain.from_iterable(walks), key=lambda answer: _ORDER[answer.gate])
-    width = min([WIDTH[answer.at_most] for answer in walk if not answer.passed], default=WIDTH[Verdict.ALLOW])
-    return Weighed(_BY_WIDTH[width], walk, whole_of(meets))
+    narrowed = {answer.at_most for answer in walk if not answer.passed}
+    verdict = next((verdict for verdict in _BY_WIDTH if verdict in narrowed), Verdict.ALLOW)
+    return Weighed(verdict, walk, whole_of(meets))
 
 
 def decide(policy: Policy, given: DecisionInput) -> Decision:
