@@ -16,7 +16,7 @@ from tests.testbed.entries import one_of_each
 from watchkeeper.core.canonical import canonical, canonical_model
 from watchkeeper.core.entries import ENTRY_DATA, Draft, EntryType
 from watchkeeper.core.model import Contract, Instant, Labels, Scalar
-from watchkeeper.core.spelling import is_canonical, spelled
+from watchkeeper.core.spelling import is_canonical, number, spelled
 
 
 class Inner(Contract):
@@ -68,6 +68,16 @@ def test_the_quick_spelling_is_rfc8785_s(model: Outer) -> None:
     expected = rfc8785.dumps(model.model_dump(mode="json"))
     assert spelled(model) in (None, expected)
     assert canonical_model(model) == expected
+
+
+@given(floats)
+def test_the_quick_spelling_of_a_number_is_rfc8785_s(value: float) -> None:
+    assert number(value) in (None, rfc8785.dumps(value))
+
+
+def test_everyday_numbers_are_spelled_quickly() -> None:
+    assert [number(each) for each in (0.0, -0.0, 3.0, 0.5633, -12.25)] == [b"0", b"0", b"3", b"0.5633", b"-12.25"]
+    assert [number(each) for each in (float("nan"), float("inf"), 1e300)] == [None, None, None]
 
 
 @pytest.mark.parametrize("draft", one_of_each().values(), ids=list(one_of_each()))
