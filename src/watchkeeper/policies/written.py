@@ -7,6 +7,7 @@ nothing about bytes that are not canonical: who reads such an input gets a diges
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from types import UnionType
@@ -40,9 +41,7 @@ def decision_bytes(weighed: Weighed, version: str, input_digest: str) -> bytes:
 
 def recorded_digest(canonical_input: bytes) -> str:
     """`digest_of` the input whose canonical bytes these are: what is at its default is left out."""
-    for member in _DEFAULTS:
-        canonical_input = canonical_input.replace(member, b"")
-    return sha256(canonical_input)
+    return sha256(_DEFAULTS.sub(b"", canonical_input))
 
 
 @lru_cache(maxsize=1024)
@@ -99,4 +98,6 @@ def _members(model: type[BaseModel]) -> Iterator[bytes]:
             yield b',"%b":%b' % (name.encode(), canonical(to_jsonable_python(field.get_default())))
 
 
-_DEFAULTS = tuple(sorted({member for model in models_below(DecisionInput) for member in _members(model)}))
+_DEFAULTS = re.compile(
+    b"|".join(sorted({re.escape(member) for model in models_below(DecisionInput) for member in _members(model)}))
+)
