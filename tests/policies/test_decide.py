@@ -13,7 +13,8 @@ from watchkeeper.core.findings import Sign
 from watchkeeper.core.model import labels
 from watchkeeper.core.subjects import Scope
 from watchkeeper.policies.decide import decide
-from watchkeeper.policies.gates import GATES
+from watchkeeper.policies.gates import BOUND_BY, GATES, Case
+from watchkeeper.policies.terms import Term, bits
 
 
 def blocked(decision: Decision) -> list[tuple[Gate, Reason, str]]:
@@ -27,6 +28,14 @@ def test_every_gate_is_asked_in_its_order() -> None:
     assert decision.verdict is Verdict.ALLOW
     assert decision.autonomy is Autonomy.BOUNDED
     assert decision.blocking == ()
+
+
+def test_a_gate_that_is_not_asked_had_nothing_to_say() -> None:
+    given = an_input(confidence=0.0, signs=(), running_fleet=1000, requests=(a_request(running_on_target=1000),))
+    (met,) = a_policy(a_grant()).met(given)
+    assert met.bounded == bits([Term.AUTONOMY])
+    for gate in BOUND_BY:
+        assert GATES[gate](Case(given, given.requests[0], met)) == ()
 
 
 def test_without_a_matching_grant_all_is_denied() -> None:

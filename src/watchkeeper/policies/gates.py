@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from itertools import islice
 from typing import NamedTuple
 
 from watchkeeper.core.actions import ActionKind
 from watchkeeper.core.decisions import ActionRequest, Autonomy, DecisionInput, Gate, Reason, Verdict
 from watchkeeper.policies.meets import Meet
 from watchkeeper.policies.model import FailurePolicy
-from watchkeeper.policies.terms import Bound, Key, Term
+from watchkeeper.policies.terms import Bound, Key, Term, bits
 
 CORE = "core"
 MAX_NAMED = 16
@@ -182,14 +181,10 @@ def _conflict(case: Case) -> Answers:
 
 
 def _blast_count(case: Case) -> Answers:
-    if not case.bounds(Term.BLAST_COUNT):
-        return NOTHING
     return case.within(Gate.BLAST_COUNT, Term.BLAST_COUNT, Reason.BLAST_COUNT_EXCEEDED, float(_touched(case)))
 
 
 def _blast_share(case: Case) -> Answers:
-    if not case.bounds(Term.BLAST_SHARE):
-        return NOTHING
     share = _touched(case) / case.request.blast_population
     return case.within(Gate.BLAST_SHARE, Term.BLAST_SHARE, Reason.BLAST_SHARE_EXCEEDED, share)
 
@@ -208,12 +203,9 @@ def _touched(case: Case) -> int:
 
 def _rate(case: Case) -> Answers:
     """This plan's effects count too."""
-    bounds = case.bounds(Term.RATE)
-    if not bounds:
-        return NOTHING
     known = {str(rate.window_s): rate.count for rate in case.given.rates}
     answers = []
-    for key, bound in bounds:
+    for key, bound in case.bounds(Term.RATE):
         before = known.get(key.detail)
         observed = None if before is None else float(before + len(case.given.requests))
         if observed is not None and observed <= bound.tightness:
@@ -299,19 +291,43 @@ GATES: Mapping[Gate, Callable[[Case], Answers]] = {
 """In the order in which they are asked: that of `Gate`. One that has nothing to say against a request has passed."""
 
 
-_UNTIL_GRANT = list(GATES).index(Gate.GRANT) + 1
+BOUND_BY: Mapping[Gate, tuple[Term, ...]] = {
+    Gate.CONFIDENCE: (Term.CONFIDENCE,),
+    Gate.BLAST_COUNT: (Term.BLAST_COUNT,),
+    Gate.BLAST_SHARE: (Term.BLAST_SHARE,),
+    Gate.RATE: (Term.RATE,),
+    Gate.COOLDOWN: (Term.COOLDOWN,),
+    Gate.CONCURRENCY: (Term.PER_TARGET, Term.FLEET),
+    Gate.TRUST: (Term.TRUST,),
+    Gate.EVIDENCE: (Term.EVIDENCE,),
+    Gate.APPROVAL: (Term.QUORUM,),
+}
+"""Gates that hold what is observed against a bound: where the documents set none, they need not be asked."""
+
+_Turn = tuple[Callable[[Case], Answers] | None, Answers]
+"""A question, and what stands in the walk where it has no answer. None: gates that need not be asked, in a row."""
 
 
 @lru_cache(maxsize=4096)
-def _nothing_against(step: int) -> tuple[Answers, ...]:
-    """What each gate says that has nothing to say, in the order of the gates."""
-    return tuple([(passing(gate, CORE, step),) for gate in GATES])
+def _turns(bounded: int, granted: bool, step: int) -> tuple[_Turn, ...]:
+    """Every gate in order; where no Grant matches, the gates after it have nothing to narrow."""
+    turns: list[_Turn] = []
+    for gate, question in GATES.items():
+        silent = (passing(gate, CORE, step),)
+        if gate not in BOUND_BY or bounded & bits(BOUND_BY[gate]):
+            turns.append((question, silent))
+        elif turns and turns[-1][0] is None:
+            turns[-1] = (None, turns[-1][1] + silent)
+        else:
+            turns.append((None, silent))
+        if gate is Gate.GRANT and not granted:
+            break
+    return tuple(turns)
 
 
 def ask(case: Case) -> list[Answer]:
-    """Every gate in order; where no Grant matches, the gates after it have nothing to narrow."""
+    """The walk of one request: what each gate says, in order."""
     walk: list[Answer] = []
-    asked = zip(GATES.values(), _nothing_against(case.request.step), strict=True)
-    for question, silent in asked if case.met.grants else islice(asked, _UNTIL_GRANT):
-        walk += question(case) or silent
+    for question, silent in _turns(case.met.bounded, bool(case.met.grants), case.request.step):
+        walk += silent if question is None else question(case) or silent
     return walk

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from watchkeeper.core.decisions import ApprovalTerms, Autonomy
 from watchkeeper.policies.model import PolicyDocument
-from watchkeeper.policies.terms import Bound, Key, Term, Terms, approvals_of, meet
+from watchkeeper.policies.terms import Bound, Key, Term, Terms, approvals_of, bits, meet
 
 _BY_RANK = tuple(Autonomy)
 
@@ -39,13 +39,14 @@ class Whole:
 @dataclass(frozen=True)
 class Meet:
     """The documents that match one request, by name. Without a Grant there is nothing to narrow: the terms stay empty,
-    and so does the autonomy. `bounds` are the terms by what they bound, in order; `alone` is what holds for a plan of
-    requests that all have this meet."""
+    and so does the autonomy. `bounds` are the terms by what they bound, in order, and `bounded` is the bit set of
+    these; `alone` is what holds for a plan of requests that all have this meet."""
 
     grants: tuple[str, ...]
     limits: tuple[str, ...]
     terms: Terms
     bounds: Mapping[Term, tuple[tuple[Key, Bound], ...]]
+    bounded: int
     autonomy: Autonomy
     alone: Whole
 
@@ -65,6 +66,7 @@ def meet_of(nodes: Iterable[Node]) -> Meet:
         limits=tuple(node.name for node in every if not node.grants),
         terms=terms,
         bounds=bounds,
+        bounded=bits(bounds),
         autonomy=autonomy,
         alone=_whole(autonomy, terms),
     )

@@ -31,6 +31,11 @@ class Term(IntEnum):
     APPROVAL_TTL = 12
 
 
+def bits(terms: Iterable[Term]) -> int:
+    """The bit set of what is bounded."""
+    return sum(1 << term for term in terms)
+
+
 class Key(NamedTuple):
     """`on_failure` is part of the key: a cap that denies and one that asks a person bound the same thing apart.
 
