@@ -17,12 +17,12 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 demo: setup ## three incidents in the lab, handled end to end
 	@$(VENV)/bin/watchkeeper demo $(ARGS)
 
-# What starts daemons, proxies or browsers of its own runs one after another; the rest shares the cores.
-ALONE := tests/adapters tests/chaos tests/demo tests/e2e tests/testbed
+# What starts daemons, proxies or browsers of its own mostly waits for them; the rest keeps the cores busy.
+WAITING := tests/adapters tests/chaos tests/demo tests/e2e tests/testbed
 
 test: setup ## the whole suite; WATCHKEEPER_REQUIRE_PEERS=1 turns skips into failures
-	@$(PY) -m pytest $(ARGS) -n 2 --dist loadfile $(ALONE:%=--ignore=%) tests
-	@$(PY) -m pytest $(ARGS) $(wildcard $(ALONE))
+	@$(PY) -m pytest $(ARGS) -n 2 --dist loadfile $(WAITING:%=--ignore=%) tests
+	@$(PY) -m pytest $(ARGS) -n 3 --dist loadfile $(wildcard $(WAITING))
 
 lint: setup
 	@$(VENV)/bin/ruff check src tests bench
