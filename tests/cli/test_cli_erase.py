@@ -26,3 +26,10 @@ def test_without_a_terminal_it_wants_yes(cli: Cli, served: Served) -> None:
 
 def test_what_has_no_evidence_is_not_found(cli: Cli, served: Served) -> None:
     assert cli("ledger", "erase", "--incident", "inc_none", "-m", "x", "--yes").code == 4
+
+
+def test_what_is_to_be_erased_is_named_in_one_way(cli: Cli, served: Served) -> None:
+    for named in ([], ["0123456789ab", "--incident", served.incident]):
+        refused = cli("ledger", "erase", *named, "-m", "x", "--yes")
+        assert refused.code == 2
+        assert "name either commitments or an incident" in refused.err

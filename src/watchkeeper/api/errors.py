@@ -52,7 +52,8 @@ def install(app: FastAPI) -> None:
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        problem = Problem(code="bad_input", what=first["msg"], place=place, next="see GET /openapi.json for the shape")
+        what = first["msg"].removeprefix("Value error, ")
+        problem = Problem(code="bad_input", what=what, place=place, next="see GET /openapi.json for the shape")
         return JSONResponse(problem.model_dump(), status_code=422)
 
     @app.exception_handler(Exception)

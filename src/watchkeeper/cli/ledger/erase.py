@@ -31,6 +31,12 @@ def erase(
     json: Json = False,
 ) -> None:
     """Destroy evidence for ever, body and salt. The log still verifies, and says it was done."""
+    if bool(commitments) == (incident is not None):
+        raise InputError(
+            "name either commitments or an incident",
+            cause="none was named, or both were",
+            next_step="watchkeeper ledger erase --help; watchkeeper ledger show INCIDENT lists its evidence",
+        )
     if not sure and not sys.stdin.isatty():
         raise InputError(
             "there is no terminal to ask at, so nothing was erased",
