@@ -24,6 +24,11 @@ def test_invariant_8_a_tampering_is_found_and_told_where_it_is(run: Run, kind: s
     assert run({"seed": 7, "kind": kind})["found"]
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_invariant_8_a_value_of_another_type_is_found_in_whichever_column(run: Run, seed: int) -> None:
+    assert run({"seed": seed, "kind": "other_type"})["found"]
+
+
 def test_a_seed_draws_the_same_plan_again_and_every_kind_is_drawn() -> None:
     plans = [TamperSuite().plan(seed) for seed in range(500)]
     assert plans == [TamperSuite().plan(seed) for seed in range(500)]

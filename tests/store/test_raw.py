@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import bindparam, insert, literal_column, select
+from sqlalchemy.exc import InvalidRequestError
 
 from watchkeeper.core.errors import StoreError
 from watchkeeper.ledger.tables import ledger_tile
@@ -24,6 +25,8 @@ async def test_rows_are_those_of_the_ordinary_way_whatever_is_asked(store: Store
             ordinary = [tuple(row) for row in await tx.execute(ranged, {"first": first})]
             assert await query.fetch(tx, first=first) == ordinary
             assert len(ordinary) == 5 - first
+        with pytest.raises(InvalidRequestError, match="first"):
+            await query.fetch(tx)
 
 
 async def test_what_the_database_refuses_is_our_error(store: Store) -> None:

@@ -62,9 +62,10 @@ def is_canonical(body: bytes, said: object) -> bool:
 
 def number(value: float) -> bytes | None:
     """The canonical bytes of a double; None where they are not sure."""
-    if 1e-4 <= abs(value) <= _MOST:
-        return b"%d" % value if value.is_integer() else orjson.dumps(value)
-    return None if value else b"0"
+    try:
+        return orjson.dumps(_number(value))
+    except TypeError:
+        return None
 
 
 def _written(value: object) -> object:

@@ -1,6 +1,8 @@
 """Raw rows of the ledger under one database snapshot, in pages, for verify, fsck and export.
 
-Rows come as they are: no model reads them, and nothing is held against anything here.
+Rows come as they are: no model reads them, and nothing is held against anything here. But SQLite keeps a value of any
+type in any column: one that is not of its column's type is read as empty, or as -1, which no honest value is, so that
+it is found where it differs.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, String, bindparam, func, or_, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,7 +34,7 @@ from watchkeeper.ledger.tables import (
 from watchkeeper.ledger.tree.merkle import TILE
 from watchkeeper.store.engine import Store
 from watchkeeper.store.metadata import BigId
-from watchkeeper.store.raw import RawQuery
+from watchkeeper.store.raw import RawQuery, lenient
 
 PAGE = 4 * TILE
 
@@ -139,8 +141,27 @@ async def rotations(tx: AsyncConnection) -> list[Rotation]:
     )
     query = query.where(ledger_staged.c.type == EntryType.KEY_ROTATED.value).order_by(ledger_entry.c.idx)
     rows = await tx.execute(query.limit(MAX_ROTATIONS))
-    found = (rotation_in(row.idx, row.body) for row in rows)
+    found = (rotation_in(row.idx, _bytes(row.body)) for row in rows)
     return [each for each in found if each is not None]
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else -1
+
+
+def _column(values: Sequence[Any], *others: None) -> Sequence[Any]:
+    """Bytes, or None where None may stand. One look at the types of all: a log has millions of values."""
+    if {*map(type, values)} <= {bytes, *map(type, others)}:
+        return values
+    return [value if value in others else _bytes(value) for value in values]
 
 
 class Snapshot:
@@ -151,7 +172,7 @@ class Snapshot:
 
     async def head(self) -> Head:
         row = (await self._tx.execute(select(ledger_head.c.size, ledger_head.c.peaks))).one_or_none()
-        return Head(0, b"") if row is None else Head(row.size, row.peaks)
+        return Head(0, b"") if row is None else Head(_number(row.size), _bytes(row.peaks))
 
     async def newest_checkpoint(self) -> str | None:
         query = select(ledger_checkpoint.c.body).order_by(ledger_checkpoint.c.size.desc()).limit(1)
@@ -180,7 +201,8 @@ class Snapshot:
                 first = following - following % PAGE
                 continue
             indices, bodies, leaves, *rest = zip(*found, strict=True)
-            rows = Rows(indices, bodies, leaves, tuple(zip(*rest, strict=True)) if copies else None)
+            beside = tuple(zip(*rest, strict=True)) if copies else None
+            rows = Rows(indices, _column(bodies, None), _column(leaves), beside)
             yield Page(rows, await self._checkpoints(first, stop), await self._tiles(first, stop))
             first = stop
 
@@ -190,7 +212,7 @@ class Snapshot:
         return found
 
     async def _checkpoints(self, first: int, stop: int) -> list[tuple[int, str]]:
-        return [(row[0], row[1]) for row in await _CHECKPOINTS.fetch(self._tx, first=first, stop=stop)]
+        return [(row[0], _text(row[1])) for row in await _CHECKPOINTS.fetch(self._tx, first=first, stop=stop)]
 
     async def _tiles(self, first: int, stop: int) -> dict[tuple[int, int], bytes]:
         bounds, span = list[int](), TILE
@@ -220,7 +242,7 @@ class Snapshot:
             found = (await self._tx.execute(query.order_by(ledger_checkpoint.c.size).limit(PAGE))).all()
             if not found:
                 return
-            yield [(row[0], row[1]) for row in found]
+            yield [(row[0], _text(row[1])) for row in found]
             above = found[-1][0]
 
     async def last_time(self) -> str | None:
@@ -237,7 +259,10 @@ class Snapshot:
             found = (await self._tx.execute(query.order_by(evidence.c.commitment).limit(_BODIES))).all()
             if not found:
                 return
-            yield [EvidenceRow(*row) for row in found]
+            yield [
+                EvidenceRow(_text(name), _bytes(salt), _bytes(body), _text(kind), _text(media_type), _number(size))
+                for name, salt, body, kind, media_type, size in found
+            ]
             above = found[-1][0]
 
     async def checkpoints_above(self, size: int) -> list[int]:
@@ -263,11 +288,12 @@ class Snapshot:
             found = (await self._tx.execute(query.order_by(ledger_staged.c.id).limit(PAGE))).all()
             if not found:
                 return
-            yield [(row[0], row[1], tuple(row[2:])) for row in found]
+            yield [(row[0], _bytes(row[1]), tuple(row[2:])) for row in found]
             above = found[-1][0]
 
     async def writers(self) -> dict[str, tuple[int, bytes]]:
-        return {row.writer: (row.seq, row.prev_hash) for row in await self._tx.execute(select(ledger_writer))}
+        rows = await self._tx.execute(select(ledger_writer))
+        return {_text(row.writer): (_number(row.seq), _bytes(row.prev_hash)) for row in rows}
 
     async def accounts(self) -> Accounts:
         staged, entry, pending = ledger_staged.c.id, ledger_entry.c.staged_id, ledger_pending.c.id
@@ -284,8 +310,11 @@ class Snapshot:
 async def snapshot(store: Store) -> AsyncIterator[Snapshot]:
     """One consistent view for as long as it is open, whatever is written meanwhile."""
     async with store.read() as tx:
-        if not store.is_sqlite:
+        if store.is_sqlite:
+            async with lenient(tx):
+                yield Snapshot(tx)
+        else:
             await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
             # while helpers work it idles longer than a write may; a reader holds up no stop
             await tx.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {READER_IDLE_MS}"))
-        yield Snapshot(tx)
+            yield Snapshot(tx)

@@ -77,7 +77,7 @@ def whole_of(meets: Sequence[Meet]) -> Whole:
     if not meets:
         return _whole(Autonomy.NONE, {})
     first = meets[0]
-    if len(meets) == 1 or all(each is first for each in meets):
+    if all(each is first for each in meets):
         return first.alone
     return _whole(min((each.autonomy for each in meets), key=_BY_RANK.index), meet(each.terms for each in meets))
 

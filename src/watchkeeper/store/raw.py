@@ -6,6 +6,8 @@ Values have the driver's types: an instant is its text. Only for queries whose p
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -18,6 +20,17 @@ from watchkeeper.core.errors import StoreError
 Value = int | str
 
 
+@asynccontextmanager
+async def lenient(tx: AsyncConnection) -> AsyncIterator[None]:
+    """For SQLite: while it lasts, a text that is no UTF-8 is read with marks in place of what is wrong, not refused."""
+    driver: Any = (await tx.get_raw_connection()).driver_connection
+    driver.text_factory = lambda raw: raw.decode(errors="replace")
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
 class RawQuery:
     """A query with named parameters (`bindparam`), written once for each kind of database."""
 
@@ -26,9 +39,9 @@ class RawQuery:
         self._compiled: dict[str, Compiled] = {}
 
     async def fetch(self, tx: AsyncConnection, **values: Value) -> list[tuple[Any, ...]]:
-        """All rows. Raises StoreError."""
+        """All rows. Raises StoreError; InvalidRequestError where a parameter has no value."""
         compiled = self._for(tx)
-        values = {**compiled.params, **values}
+        values = compiled.construct_params(values)
         driver: Any = (await tx.get_raw_connection()).driver_connection
         try:
             if tx.dialect.name == "sqlite":

@@ -160,7 +160,43 @@ def _notes(rows: sqlite3.Connection) -> list[tuple[int, str]]:
     return rows.execute("SELECT size, body FROM ledger_checkpoint").fetchall()
 
 
+_TYPED = (
+    ("ledger_entry", "leaf", "idx", "entry {}"),
+    ("ledger_tile", "root", "idx", "tile 0/{}"),
+    ("ledger_checkpoint", "body", "size", "checkpoint {}"),
+    ("ledger_checkpoint", "signed_at", "size", "checkpoint {}"),
+    ("ledger_head", "size", "one", "head"),
+    ("ledger_head", "peaks", "one", "head"),
+    ("ledger_head", "last_time", "one", "head"),
+    ("ledger_writer", "seq", "writer", "writer {}"),
+    ("ledger_writer", "prev_hash", "writer", "writer {}"),
+    ("evidence", "salt", "commitment", "evidence {}"),
+    ("evidence", "body", "commitment", "evidence {}"),
+    ("evidence", "kind", "commitment", "evidence {}"),
+    ("evidence", "size", "commitment", "evidence {}"),
+    ("evidence", "commitment", "commitment", "evidence {}"),
+    *(("ledger_staged", column, "id", "") for column in ("body", "entry_id", "seq", "type", "subject", "time")),
+)
+"""Column, key, and the place of its row; a staged row's place is its entry's."""
+
+
+def other_type(world: World, rng: random.Random) -> set[str]:
+    """The same bytes as a value of another type, which SQLite keeps in any column."""
+    table, column, key, place = rng.choice(_TYPED)
+    with world.rows() as rows:
+        found = f"SELECT {key}, {column}, typeof({column}) FROM {table} {'WHERE level = 0' * (table == 'ledger_tile')}"
+        at, value, kind = rng.choice(rows.execute(f"{found} ORDER BY {key}").fetchall())
+        other = {"blob": "CAST(? AS TEXT)", "text": "CAST(? AS BLOB)", "integer": "CAST(? AS BLOB)"}[kind]
+        where = f"{key} = ?" + " AND level = 0" * (table == "ledger_tile")
+        rows.execute(f"UPDATE {table} SET {column} = {other} WHERE {where}", (value, at))
+        if not place:
+            (index,) = rows.execute("SELECT idx FROM ledger_entry WHERE staged_id = ?", (at,)).fetchone()
+            return {f"entry {index}"}
+    return {place.format(at)}
+
+
 KINDS = (
+    other_type,
     tile,
     checkpoint,
     checkpoint_moved,

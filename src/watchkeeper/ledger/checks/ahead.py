@@ -1,6 +1,7 @@
 """Reads one item ahead of whoever works on the one before, so that both go on at once.
 
-Worth it where another process reads (PostgreSQL): threads of this one would only wait for each other's lock."""
+Worth it where another process reads (PostgreSQL): threads of this one would only wait for each other's lock.
+"""
 
 from __future__ import annotations
 

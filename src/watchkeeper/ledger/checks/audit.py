@@ -245,10 +245,13 @@ class Audit:
         leaves = list[bytes]()
         kept = rows.leaves or (b"",) * len(rows.indices)
         for index, body, leaf in zip(rows.indices, rows.bodies, kept, strict=True):
-            leaves.append(leaf if body is None else leaf_hash(body))
-            if body is None and index < self._mark:
+            if body is not None:
+                leaves.append(leaf_hash(body))
+                continue
+            leaves.append(leaf)
+            if index < self._mark:
                 self._pruned += 1
-            elif body is None:
+            else:
                 self.problem(f"entry {index}", Code.MISSING_ENTRY)
         return leaves
 

@@ -25,7 +25,6 @@ _REFERENCE = re.compile(
     rb'"commitment":"(hmac-sha256:[0-9a-f]{64})","kind":"([a-z_]+)","media_type":"((?:[^"\\]|\\.)*)","size":(\d+)'
 )
 """An EvidenceRef in canonical form."""
-_TELLING = frozenset((EntryType.EVIDENCE_PRUNED.value, EntryType.ENTRIES_PRUNED.value))
 _ONLY_TEXT = {str}
 
 Raw = tuple[int, bytes, Copies | None]
@@ -50,8 +49,7 @@ class _Followed:
     """A writer's stretch while it is read."""
 
     def __init__(self, where: str, first: Link) -> None:
-        self.where, self.first = where, first
-        self.last: tuple[int, str] = first
+        self.where, self.first, self.last = where, first, first
 
 
 class Named(NamedTuple):
@@ -100,18 +98,17 @@ def examine(entries: Sequence[Raw], place: str = "entry") -> Findings:
             found.problems.append((f"{place} {number}", Code.COPIES_DIFFER))
         if writer not in followed:
             followed[writer] = _Followed(f"{place} {number}", Link(seq, prev))
-        elif (unlinked := broken(followed[writer].last, (seq, prev))) is not None:
+        elif (unlinked := broken(followed[writer].last, Link(seq, prev))) is not None:
             found.problems.append((f"{place} {number}", unlinked))
-        followed[writer].last = seq, hashlib.sha256(body).hexdigest()
+        followed[writer].last = Link(seq, hashlib.sha256(body).hexdigest())
         if b'"hmac-sha256:' in body:
             found.named.extend(_named(body, time))
             found.gone.extend(_erased(kind, body))
-        if wrong is None and kind in _TELLING:
-            if kind == EntryType.EVIDENCE_PRUNED:
-                found.gone.append(Gone(said["data"]["kind"], said["data"]["count"], said["data"]["before"]))
-            else:
-                pruned = max(pruned, said["data"]["end"])
-    ends = {writer: Stretch(each.where, each.first, Link(*each.last)) for writer, each in followed.items()}
+        if wrong is None and kind == EntryType.EVIDENCE_PRUNED:
+            found.gone.append(Gone(said["data"]["kind"], said["data"]["count"], said["data"]["before"]))
+        if wrong is None and kind == EntryType.ENTRIES_PRUNED:
+            pruned = max(pruned, said["data"]["end"])
+    ends = {writer: Stretch(each.where, each.first, each.last) for writer, each in followed.items()}
     return found._replace(stretches=ends, pruned=pruned)
 
 
@@ -176,11 +173,11 @@ def _form(said: dict[str, Any], body: bytes) -> Code | None:
     return None
 
 
-def broken(last: tuple[int, str], link: tuple[int, str]) -> Code | None:
-    """What is wrong with an entry that comes after `last`; both are a `Link`, or its parts."""
-    if link[0] != last[0] + 1:
+def broken(last: Link, link: Link) -> Code | None:
+    """What is wrong with an entry that comes after `last`."""
+    if link.seq != last.seq + 1:
         return Code.WRITER_GAP
-    return None if link[1] == last[1] else Code.WRITER_LINK
+    return None if link.prev == last.prev else Code.WRITER_LINK
 
 
 class Chains:

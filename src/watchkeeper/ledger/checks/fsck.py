@@ -162,7 +162,7 @@ async def _times(log: Snapshot, audit: Audit) -> None:
     last: str | None = None
     async for signed in log.signing_times():
         for size, time in signed:
-            if last is not None and time < last:
+            if not time or (last is not None and time < last):
                 audit.problem(f"checkpoint {size}", Code.CHECKPOINT_TIME)
             last = time
     if last != await log.last_time():
