@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.testbed.findings import again
-from tests.testbed.traffic import Caller, Traffic, at, span, subject
+from tests.testbed.traffic import Caller, Traffic, at, call, span, subject
 
 from watchkeeper.agents.detector.basis import MAX_SNAPSHOT
 from watchkeeper.agents.detector.clear import all_resolved, resolved
@@ -84,6 +84,18 @@ def test_a_cost_spike_is_found_within_a_few_steps_and_blamed_on_its_key(seed: in
     assert shares["service:svc-support"] > 0.8
     assert shares["agent:support"] > 0.8
     assert {each.finding.fingerprint for each in watch.go(60)} == {finding.fingerprint}
+
+
+def test_a_spike_whose_latest_costs_are_not_told_yet_is_traced_by_the_steps_in_which_it_spikes() -> None:
+    watch = Watch(0)
+    for second in range(232):
+        for name, cost in (("key-busy", 0.05), ("key-small", 0.1 if second >= 200 else 0.01)):
+            told = call(f"{name}-{second}", at(second), key=name, cost=cost if second < 220 else None)
+            watch.state.apply(told, at(second))
+    config = TokenCostConfig(min_history=8, needed=2)
+    (found,) = Detectors(DetectorConfig(token_cost=config)).evaluate(watch.state, at(232))
+    shares = {str(part.subject): part.share for part in found.finding.attribution}
+    assert shares == {"key:key-small": 1.0, "model:chat": pytest.approx(1.0)}
 
 
 @pytest.mark.parametrize("seed", range(6))

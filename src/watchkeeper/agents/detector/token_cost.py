@@ -35,6 +35,9 @@ class Rate(NamedTuple):
     subject: Subject
     unit: str
     live: float
+    """The mean over `during`."""
+    during: tuple[datetime, ...]
+    """The starts of the steps over the line; where there are none, of the latest whole ones."""
     baseline: Baseline
     limit: float | None
     """None: too little history, and no ceiling."""
@@ -51,8 +54,10 @@ class Rate(NamedTuple):
         return max(0.0, self.live - self.baseline.median)
 
 
-def measure(state: Reads, subject: Subject, config: TokenCostConfig, now: datetime) -> Rate | None:
-    """None for a subject with no traffic in memory."""
+def measure(
+    state: Reads, subject: Subject, config: TokenCostConfig, now: datetime, during: tuple[datetime, ...] = ()
+) -> Rate | None:
+    """None for a subject with no traffic in memory. `during`: the steps to look at instead of its own."""
     steps = state.steps(subject)
     if not steps:
         return None
@@ -72,19 +77,20 @@ def measure(state: Reads, subject: Subject, config: TokenCostConfig, now: dateti
     limits = [baseline.limit(line)] if baseline.known >= config.min_history else []
     limit = min([*limits, *([] if ceiling is None else [ceiling])], default=None)
     over = tuple(start for start in recent if limit is not None and rates.get(start, 0.0) > limit)
-    whole = [rates.get(running - step * back, 0.0) for back in range(1, config.needed + 1)]
-    full = [rates[start] for start in over if start != running] or [rates[start] for start in over]
+    whole = tuple(running - step * back for back in range(1, config.needed + 1))
+    during = during or tuple(start for start in over if start != running) or over or whole
     backwards = sorted((start for start in rates if start <= running), reverse=True)
     run = list(takewhile(lambda start: start == running or rates[start] > (limit or 0.0), backwards)) if over else []
     return Rate(
         subject=subject,
         unit=unit,
-        live=fsum(full) / len(full) if full else fsum(whole) / len(whole),
+        live=fsum(rates.get(start, 0.0) for start in during) / len(during),
+        during=during,
         baseline=baseline,
         limit=limit,
         over=over,
         onset=min([*over, *run], default=now),
-        latest=max(whole),
+        latest=max(rates.get(start, 0.0) for start in whole),
         clear=_clear(baseline, limits, config, floor),
         estimated=any(each.estimated for each in steps if each.start in recent),
     )
@@ -168,7 +174,8 @@ def _sighting(spike: Rate, spikes: Sequence[Spike], notes: Notes, config: TokenC
 def _attribution(
     spike: Rate, spikes: Sequence[Spike], notes: Notes, config: TokenCostConfig, now: datetime
 ) -> tuple[Attribution, ...]:
-    """The subject's share of all the excess of its kind, then what of its own excess runs through its neighbours."""
+    """The subject's share of all the excess of its kind, then what of its own excess runs through its neighbours: in
+    the same steps, since the latest ones may have their calls already, and their costs not yet."""
     same = [each for each in spikes if each.subject.kind == spike.subject.kind and each.unit == spike.unit]
     total = fsum(each.excess for each in same)
     parts = [Attribution(subject=spike.subject, share=spike.excess / total if total else 1.0)]
@@ -176,7 +183,7 @@ def _attribution(
     for neighbour in sorted(ends, key=str):
         if neighbour.kind not in _RELATED or notes.path(spike.subject, neighbour) is None:
             continue
-        rate = measure(notes, neighbour, config, now)
+        rate = measure(notes, neighbour, config, now, spike.during)
         if rate is not None and rate.unit == spike.unit and spike.excess > 0:
             share = min(1.0, rate.excess / spike.excess)
             if share >= 0.05:
