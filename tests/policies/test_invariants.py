@@ -4,6 +4,7 @@ the meet, evaluation is total, deterministic and free of order."""
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,7 +13,19 @@ from tests.testbed.decisions import a_document, a_grant, a_limit, a_policy, a_re
 
 from watchkeeper.core.actions import ActionKind, Intent, Target
 from watchkeeper.core.canonical import canonical_model
-from watchkeeper.core.decisions import ActionRequest, Decision, DecisionInput, RateCount, Verdict
+from watchkeeper.core.decisions import (
+    ActionRequest,
+    AgentStanding,
+    Autonomy,
+    BudgetReading,
+    Burn,
+    Decision,
+    DecisionInput,
+    RateCount,
+    Verdict,
+    VerificationFacts,
+    ZoneOffset,
+)
 from watchkeeper.core.digest import digest_of
 from watchkeeper.core.findings import Sign
 from watchkeeper.core.subjects import Scope
@@ -68,6 +81,41 @@ terms = {
     "requiredEvidence": st.lists(st.sampled_from(tuple(sign.value for sign in SIGNS)), max_size=2),
     "approvals": st.lists(approval, max_size=2),
     "failurePolicy": st.sampled_from(("Deny", "RequireApproval")),
+    "requiredVerification": st.fixed_dictionaries(
+        {}, optional={"minHorizons": st.integers(1, 3), "lastHorizon": st.just("5m"), "minGuards": st.integers(1, 2)}
+    ),
+    "requirePromotion": st.booleans(),
+    "windows": st.lists(
+        st.fixed_dictionaries(
+            {"zone": st.sampled_from(("UTC", "Asia/Tokyo"))},
+            optional={
+                "days": st.lists(st.sampled_from(("mon", "thu", "fri")), min_size=1),
+                "start": st.sampled_from(("00:00", "08:00", "22:00")),
+                "end": st.sampled_from(("06:00", "17:30", "24:00")),
+                "holidays": st.sampled_from(([], ["2026-01-01"])),
+            },
+        ),
+        max_size=2,
+    ),
+    "freezes": st.sampled_from(
+        ([], [{"name": "new-year", "start": "2025-12-31T00:00:00Z", "end": "2026-01-02T00:00:00+01:00"}])
+    ),
+    "errorBudgets": st.sampled_from(
+        (
+            [],
+            [{"objective": "served", "minRemaining": 0.2}],
+            [{"objective": "served", "maxBurn": [{"rate": 14.4, "long": "1h", "short": "5m"}]}],
+            [{"objective": "served", "minBurn": [{"rate": 2, "long": "1h", "short": "5m"}]}],
+        )
+    ),
+    "rules": st.sampled_from(
+        (
+            [],
+            [{"name": "sure", "expression": "confidence > 0.5", "message": "be sure"}],
+            [{"name": "r", "expression": "trust > 0.5 || 'team' in targetLabels", "message": "m", "action": "Warn"}],
+            [{"name": "r", "expression": "targetLabels['tier'] == 'a'", "message": "m", "action": "RequireApproval"}],
+        )
+    ),
 }
 autonomies = st.sampled_from(("none", "shadow", "propose", "bounded", "full"))
 names = st.integers(0, 10**9).map(lambda n: f"d{n}")
@@ -126,6 +174,27 @@ inputs = st.builds(
     running_fleet=st.integers(0, 2),
     trust_lower_bound=st.none() | st.floats(0, 1),
     conflicts=st.sampled_from(((), (), ("rem_1",))),
+    standing=st.none()
+    | st.builds(
+        AgentStanding,
+        ceiling=st.sampled_from(Autonomy),
+        promoted=st.none() | st.sampled_from(Autonomy),
+        over_budget=st.sampled_from((False, False, True)),
+    ),
+    verification=st.none()
+    | st.builds(VerificationFacts, horizons=st.integers(0, 3), last_s=st.floats(0, 600), guards=st.integers(0, 2)),
+    offsets=st.sampled_from(((), (ZoneOffset(zone="UTC", seconds=0), ZoneOffset(zone="Asia/Tokyo", seconds=32_400)))),
+    budgets=st.just(())
+    | st.builds(
+        BudgetReading,
+        objective=st.just("served"),
+        remaining=st.none() | st.floats(-1, 1),
+        burns=st.lists(
+            st.builds(Burn, window_s=st.sampled_from((300, 3600)), rate=st.floats(0, 20)),
+            unique_by=lambda burn: burn.window_s,
+        ).map(tuple),
+    ).map(lambda read: (read,)),
+    at=st.datetimes(datetime(2025, 12, 30), datetime(2026, 1, 9), timezones=st.just(UTC)),
 )
 
 

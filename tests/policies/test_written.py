@@ -71,4 +71,15 @@ def test_what_is_left_out_has_one_meaning_and_something_before_it() -> None:
 
 def test_only_the_models_of_the_input_are_looked_at() -> None:
     models: set[type[BaseModel]] = set(models_below(DecisionInput))
-    assert {model.__name__ for model in models} == {"DecisionInput", "Scope", "ActionRequest", "Target", "RateCount"}
+    assert {model.__name__ for model in models} == {
+        "DecisionInput",
+        "Scope",
+        "ActionRequest",
+        "Target",
+        "RateCount",
+        "AgentStanding",
+        "VerificationFacts",
+        "ZoneOffset",
+        "BudgetReading",
+        "Burn",
+    }

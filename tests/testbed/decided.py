@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,18 @@ from typing import Any
 from tests.testbed.decisions import a_grant, a_limit, a_policy
 from tests.testbed.golden import DECIDED, POLICIES
 from watchkeeper.core.actions import ActionKind, Intent, Target
-from watchkeeper.core.decisions import ActionRequest, DecisionInput, DecisionRecord, RateCount
+from watchkeeper.core.decisions import (
+    ActionRequest,
+    AgentStanding,
+    Autonomy,
+    BudgetReading,
+    Burn,
+    DecisionInput,
+    DecisionRecord,
+    RateCount,
+    VerificationFacts,
+    ZoneOffset,
+)
 from watchkeeper.core.entries import GENESIS_PREV, EntryType, Envelope
 from watchkeeper.core.findings import FailureMode, Severity, Sign
 from watchkeeper.core.ids import DecisionId, IncidentId, PlanId
@@ -36,6 +47,7 @@ RUNBOOKS = {
     "cap-token-spend": (Intent.SET_BUDGET, "key"),
     "fail-over-provider": (Intent.SHIFT_TRAFFIC, "deployment"),
 }
+ZONES = ("Europe/Berlin", "UTC")
 TEAMS = ("research", "support", "sales")
 
 
@@ -80,22 +92,27 @@ def decided(directory: Path) -> Iterator[tuple[str, DecisionRecord]]:
             yield entry.id, record
 
 
-def varied_export(directory: Path, count: int, seed: int, documents: int = 40, policies: int = 3) -> Path:
-    """`count` decisions, no two of one input, made under one policy of `documents` documents after another."""
+def varied_export(
+    directory: Path, count: int, seed: int, documents: int = 40, policies: int = 3, *, conditions: bool = False
+) -> Path:
+    """`count` decisions, no two of one input, made under one policy of `documents` documents after another. With
+    `conditions` the documents ask for windows, budgets, rules and people's word as well."""
     rng = random.Random(seed)
-    some = [a_varied_policy(rng, documents) for _ in range(policies)]
-    return write_export(directory, _varied(rng, count, some), some)
+    some = [a_varied_policy(rng, documents, conditions=conditions) for _ in range(policies)]
+    return write_export(directory, _varied(rng, count, some, conditions=conditions), some)
 
 
-def _varied(rng: random.Random, count: int, policies: Sequence[Policy]) -> Iterator[Envelope]:
+def _varied(rng: random.Random, count: int, policies: Sequence[Policy], *, conditions: bool) -> Iterator[Envelope]:
     for number in range(count):
         policy = policies[number * len(policies) // count]
         given = a_varied_input(rng, number, policy.rate_windows)
+        if conditions:
+            given = _with_conditions(rng, given)
         record = DecisionRecord(id=DecisionId(f"dec_{number:028x}"), input=given, decision=decide(policy, given))
         yield envelope(number, EntryType.DECISION, record, given.incident, given.at)
 
 
-def a_varied_policy(rng: random.Random, documents: int) -> Policy:
+def a_varied_policy(rng: random.Random, documents: int, *, conditions: bool = False) -> Policy:
     """A Grant for most services, and Limits of every sort over some of them."""
     some = [
         a_grant(
@@ -106,21 +123,50 @@ def a_varied_policy(rng: random.Random, documents: int) -> Policy:
         )
         for n, service in enumerate(SERVICES[:-1])
     ]
-    some += [_a_varied_limit(rng, n) for n in range(documents - len(some))]
+    kinds = _CONDITIONS if conditions else _BOUNDS
+    some += [_a_varied_limit(rng, n, rng.choice(kinds)(rng)) for n in range(documents - len(some))]
     return a_policy(*some)
 
 
-def _a_varied_limit(rng: random.Random, number: int) -> PolicyDocument:
-    spec: dict[str, Any] = rng.choice(
-        (
-            {"caps": {"maxBlastShare": rng.choice((0.25, 0.5, 1.0))}},
-            {"caps": {"cooldown": f"{rng.randint(1, 30)}m"}, "failurePolicy": "RequireApproval"},
-            {"caps": {"concurrency": {"perTarget": rng.randint(1, 2), "fleet": rng.randint(2, 8)}}},
-            {"minConfidence": rng.choice((0.5, 0.7, 0.9))},
-            {"requiredEvidence": [rng.choice((Sign.CYCLE, Sign.DEPTH)).value]},
-            {"approvals": [{"roles": ["approver"], "quorum": rng.randint(1, 2), "ttl": "30m"}]},
-        )
-    )
+_Spec = Callable[[random.Random], dict[str, Any]]
+_BOUNDS: tuple[_Spec, ...] = (
+    lambda rng: {"caps": {"maxBlastShare": rng.choice((0.25, 0.5, 1.0))}},
+    lambda rng: {"caps": {"cooldown": f"{rng.randint(1, 30)}m"}, "failurePolicy": "RequireApproval"},
+    lambda rng: {"caps": {"concurrency": {"perTarget": rng.randint(1, 2), "fleet": rng.randint(2, 8)}}},
+    lambda rng: {"minConfidence": rng.choice((0.5, 0.7, 0.9))},
+    lambda rng: {"requiredEvidence": [rng.choice((Sign.CYCLE, Sign.DEPTH)).value]},
+    lambda rng: {"approvals": [{"roles": ["approver"], "quorum": rng.randint(1, 2), "ttl": "30m"}]},
+)
+_CONDITIONS: tuple[_Spec, ...] = (
+    *_BOUNDS,
+    lambda rng: {"windows": [{"zone": rng.choice(ZONES), "start": "09:00", "end": rng.choice(("17:00", "02:00"))}]},
+    lambda rng: {
+        "freezes": [{"name": "f", "start": "2026-03-01T00:20:00Z", "end": "2026-03-01T00:40:00Z"}],
+        "failurePolicy": "RequireApproval",
+    },
+    lambda rng: {"errorBudgets": [{"objective": "served", "minRemaining": rng.choice((0.1, 0.5))}]},
+    lambda rng: {
+        "errorBudgets": [
+            {"objective": "served", "maxBurn": [{"rate": rng.randint(4, 15), "long": "1h", "short": "5m"}]}
+        ]
+    },
+    lambda rng: {"errorBudgets": [{"objective": "served", "minBurn": [{"rate": 1, "long": "1h", "short": "5m"}]}]},
+    lambda rng: {"requiredVerification": {"minHorizons": 2, "lastHorizon": "5m", "minGuards": rng.randint(1, 2)}},
+    lambda rng: {"requirePromotion": True},
+    lambda rng: {
+        "rules": [
+            {
+                "name": "sure",
+                "expression": f"confidence > 0.{rng.randint(3, 8)} || 'cycle' in signs && trust > 0.5",
+                "message": "sure of the cause, or trusted",
+                "action": rng.choice(("Deny", "RequireApproval", "Warn", "Audit")),
+            }
+        ]
+    },
+)
+
+
+def _a_varied_limit(rng: random.Random, number: int, spec: dict[str, Any]) -> PolicyDocument:
     match: dict[str, Any] = {"services": rng.sample(SERVICES, 3)}
     if rng.random() < 0.3:
         match["targetLabels"] = {"team": [rng.choice(TEAMS)]}
@@ -147,6 +193,28 @@ def a_varied_input(rng: random.Random, number: int, windows: Sequence[int]) -> D
         rates=tuple(RateCount(window_s=window, count=rng.randint(0, 8)) for window in windows),
         running_fleet=rng.randint(0, 5),
         at=T0 + timedelta(seconds=number * 17.25),
+    )
+
+
+def _with_conditions(rng: random.Random, given: DecisionInput) -> DecisionInput:
+    """What today's decisions are asked with besides; now and then something of it is not known."""
+    burns = tuple(Burn(window_s=window, rate=round(rng.uniform(0, 20), 2)) for window in (300, 3600))
+    read = BudgetReading(objective="served", remaining=round(rng.uniform(-0.1, 1), 3), burns=burns)
+    standing = AgentStanding(
+        ceiling=rng.choice((Autonomy.FULL, Autonomy.FULL, Autonomy.FULL, Autonomy.PROPOSE, Autonomy.SHADOW)),
+        promoted=rng.choice((None, Autonomy.PROPOSE, Autonomy.BOUNDED, Autonomy.FULL)),
+        over_budget=rng.random() < 0.1,
+    )
+    facts = VerificationFacts(horizons=rng.randint(1, 3), last_s=rng.choice((60.0, 300.0)), guards=rng.randint(0, 2))
+    return given.model_copy(
+        update={
+            "standing": None if rng.random() < 0.2 else standing,
+            "verification": None if rng.random() < 0.1 else facts,
+            "offsets": () if rng.random() < 0.1 else tuple(ZoneOffset(zone=zone, seconds=3600) for zone in ZONES),
+            "budgets": () if rng.random() < 0.1 else (read,),
+            "trust_lower_bound": None if rng.random() < 0.3 else round(rng.random(), 3),
+            "at": given.at + timedelta(hours=rng.choice((0, 0, 0, 8, 15, 16))),
+        }
     )
 
 

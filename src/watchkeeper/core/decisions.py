@@ -25,7 +25,10 @@ class Autonomy(StrEnum):
 
     @property
     def rank(self) -> int:
-        return list(Autonomy).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {each: rank for rank, each in enumerate(Autonomy)}
 
 
 class ActionRequest(Contract):
@@ -53,6 +56,47 @@ class RateCount(Contract):
     count: int = Field(ge=0)
 
 
+class ZoneOffset(Contract):
+    """What a zone's clock showed then, as seconds that it was ahead of UTC."""
+
+    zone: str
+    seconds: int = Field(ge=-86_400, le=86_400)
+
+
+class Burn(Contract):
+    """How many times too fast the error budget burnt in the last `window_s` seconds."""
+
+    window_s: int = Field(gt=0)
+    rate: float = Field(ge=0, allow_inf_nan=False)
+
+
+class BudgetReading(Contract):
+    """One service level objective of the service. `remaining`: the share of the period's budget that is left, negative
+    where more is spent than there was; None: not known. A window that could not be read is not in `burns`."""
+
+    objective: str
+    remaining: float | None = Field(allow_inf_nan=False)
+    burns: tuple[Burn, ...]
+
+
+class AgentStanding(Contract):
+    """How far people let the agent go, whatever policy says. `ceiling`: never further than this. `promoted`: how far it
+    was promoted for this plan's actions in this scope with the manifest it has now; None: it was not."""
+
+    ceiling: Autonomy
+    promoted: Autonomy | None
+    over_budget: bool
+    """It has used up the tokens, money, time or iterations it was given."""
+
+
+class VerificationFacts(Contract):
+    """What the plan declares: how many horizons, the last of them in seconds after the effect, and guard SLIs."""
+
+    horizons: int = Field(ge=0)
+    last_s: float = Field(ge=0, allow_inf_nan=False)
+    guards: int = Field(ge=0)
+
+
 class DecisionInput(Contract):
     schema_name = "watchkeeper.dev/decision-input/v1"
     incident: IncidentId
@@ -74,6 +118,13 @@ class DecisionInput(Contract):
     trust_lower_bound: float | None = Field(default=None, ge=0, le=1)
     """None: trust is not yet kept for this (agent, action, scope)."""
     conflicts: tuple[RemedyId, ...] = ()
+    standing: AgentStanding | None = None
+    """None: the decision was made before people's word about agents was kept."""
+    verification: VerificationFacts | None = None
+    offsets: tuple[ZoneOffset, ...] = ()
+    """Of the zones in which the policy's windows are written."""
+    budgets: tuple[BudgetReading, ...] = ()
+    """Of the objectives that the policy asks for."""
     at: Instant
 
 
@@ -91,6 +142,7 @@ class Gate(StrEnum):
     GRANT = "grant"
     LIMIT = "limit"
     AUTONOMY = "autonomy"
+    STANDING = "standing"
     KIND = "kind"
     UNDO = "undo"
     VERIFICATION = "verification"
@@ -99,6 +151,9 @@ class Gate(StrEnum):
     CONFIDENCE = "confidence"
     OWNER = "owner"
     CONFLICT = "conflict"
+    WINDOW = "window"
+    FREEZE = "freeze"
+    ERROR_BUDGET = "error_budget"
     BLAST_COUNT = "blast_count"
     BLAST_SHARE = "blast_share"
     RATE = "rate"
@@ -106,6 +161,7 @@ class Gate(StrEnum):
     CONCURRENCY = "concurrency"
     TRUST = "trust"
     EVIDENCE = "evidence"
+    RULE = "rule"
     APPROVAL = "approval"
 
 
@@ -116,14 +172,25 @@ class Reason(StrEnum):
     PROTECTED_TARGET = "protected_target"
     SHADOW_ONLY = "shadow_only"
     PROPOSE_ONLY = "propose_only"
+    AGENT_HELD_BACK = "agent_held_back"
+    NOT_PROMOTED = "not_promoted"
+    AGENT_OVER_BUDGET = "agent_over_budget"
     KIND_NOT_COVERED = "kind_not_covered"
     NO_UNDO = "no_undo"
     NO_VERIFICATION = "no_verification"
+    VERIFICATION_TOO_SHORT = "verification_too_short"
+    TOO_FEW_HORIZONS = "too_few_horizons"
+    TOO_FEW_GUARDS = "too_few_guards"
     EDGE_NOT_PROVEN = "edge_not_proven"
     NOVEL_CAUSE = "novel_cause"
     CONFIDENCE_TOO_LOW = "confidence_too_low"
     FOREIGN_OWNER = "foreign_owner"
     CONFLICT_IN_FORCE = "conflict_in_force"
+    OUTSIDE_WINDOW = "outside_window"
+    FROZEN = "frozen"
+    BUDGET_SPENT = "budget_spent"
+    BURNS_TOO_FAST = "burns_too_fast"
+    BURNS_TOO_SLOWLY = "burns_too_slowly"
     BLAST_COUNT_EXCEEDED = "blast_count_exceeded"
     BLAST_SHARE_EXCEEDED = "blast_share_exceeded"
     RATE_EXCEEDED = "rate_exceeded"
@@ -131,6 +198,11 @@ class Reason(StrEnum):
     TOO_MANY_RUNNING = "too_many_running"
     TRUST_TOO_LOW = "trust_too_low"
     EVIDENCE_MISSING = "evidence_missing"
+    RULE_NOT_MET = "rule_not_met"
+    RULE_UNKNOWN = "rule_unknown"
+    """What the rule needs is not known, so it has no answer."""
+    WARNED = "warned"
+    AUDITED = "audited"
     APPROVAL_REQUIRED = "approval_required"
 
 

@@ -7,7 +7,7 @@ look-ups and six ANDs. It does not say whether a policy is wise: that is `lint`'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -52,6 +52,12 @@ class Policy:
     nodes: tuple[Node, ...]
     rate_windows: tuple[int, ...]
     """The windows in seconds for which a DecisionInput has to bring rates; one that is not brought denies."""
+    zones: tuple[str, ...]
+    """The time zones of which it has to bring the offsets; windows of one that is not brought are closed."""
+    objectives: Mapping[str, tuple[int, ...]]
+    """The objectives of which it has to bring the error budgets, with the windows in seconds of their burn rates."""
+    asks_promotion: bool
+    """Whether any document asks for a person's promotion of the agent."""
     _indexes: tuple[_Index, ...]
     _labelled: int
     """The bit set of nodes that ask for labels of the target."""
@@ -118,9 +124,21 @@ def compile_policy(documents: PolicySet) -> Policy:
         version=sha256(canonical({"format": _FORMAT, "documents": [[node.name, node.digest] for node in nodes]})),
         nodes=nodes,
         rate_windows=tuple(sorted({int(k.detail) for node in nodes for k in node.terms if k.term is Term.RATE})),
+        zones=tuple(sorted({window.zone for node in nodes for window in node.document.spec.windows})),
+        objectives=_objectives(nodes),
+        asks_promotion=any(node.document.spec.require_promotion for node in nodes),
         _indexes=_indexes([node.document.spec.match for node in nodes]),
         _labelled=sum(1 << at for at, node in enumerate(nodes) if node.document.spec.match.target_labels),
     )
+
+
+def _objectives(nodes: Iterable[Node]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, set[int]] = {}
+    for node in nodes:
+        for budget in node.document.spec.error_budgets:
+            windows = found.setdefault(budget.objective, set())
+            windows.update(each for burn in (*budget.max_burn, *budget.min_burn) for each in (burn.long, burn.short))
+    return {objective: tuple(sorted(windows)) for objective, windows in sorted(found.items())}
 
 
 def _node(document: PolicyDocument) -> Node:

@@ -7,15 +7,18 @@ effect: the claim does.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from watchkeeper.core.decisions import Decision, DecisionInput, Gate, GateResult, Reason, Verdict
+from watchkeeper.core.decisions import AgentStanding, Decision, DecisionInput, Gate, GateResult, Reason, Verdict
 from watchkeeper.core.digest import digest_of
 from watchkeeper.policies.compile import Policy
-from watchkeeper.policies.gates import CORE, Answer, Case, ask
-from watchkeeper.policies.meets import Whole, whole_of
+from watchkeeper.policies.gates.answers import CORE, Answer
+from watchkeeper.policies.gates.builtin import autonomy_of
+from watchkeeper.policies.gates.walk import ask
+from watchkeeper.policies.meets import Meet, Whole, whole_of
 
 WIDTH = {Verdict.DENY: 0, Verdict.SHADOW: 1, Verdict.REQUIRE_APPROVAL: 2, Verdict.ALLOW: 3}
 _BY_WIDTH = sorted(WIDTH, key=WIDTH.__getitem__)
@@ -35,7 +38,7 @@ class Weighed(NamedTuple):
 def weigh(policy: Policy, given: DecisionInput) -> Weighed:
     """The same policy and input give the same answers, whatever the order of the policy's documents."""
     meets = policy.met(given)
-    walks = [ask(Case(given, request, met)) for request, met in zip(given.requests, meets, strict=True)]
+    walks = [ask(given, request, met) for request, met in zip(given.requests, meets, strict=True)]
     match walks:
         case []:
             walk = [_NOTHING_ASKED]
@@ -45,7 +48,13 @@ def weigh(policy: Policy, given: DecisionInput) -> Weighed:
             walk = sorted(chain.from_iterable(walks), key=lambda answer: _ORDER[answer.gate])
     narrowed = {answer.at_most for answer in walk if not answer.passed}
     verdict = next((verdict for verdict in _BY_WIDTH if verdict in narrowed), Verdict.ALLOW)
-    return Weighed(verdict, walk, whole_of(meets))
+    return Weighed(verdict, walk, _left(whole_of(meets), meets, given.standing))
+
+
+def _left(whole: Whole, meets: list[Meet], standing: AgentStanding | None) -> Whole:
+    """What people and promotion leave of it."""
+    autonomy = min([whole.autonomy, *(autonomy_of(met, standing) for met in meets)], key=lambda each: each.rank)
+    return whole if autonomy is whole.autonomy else replace(whole, autonomy=autonomy)
 
 
 def decide(policy: Policy, given: DecisionInput) -> Decision:

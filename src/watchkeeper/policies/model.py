@@ -18,6 +18,9 @@ from watchkeeper.core.errors import suggest
 from watchkeeper.core.findings import Sign
 from watchkeeper.core.manifest import Manifest, Section, WholeSeconds
 from watchkeeper.core.principals import Role
+from watchkeeper.policies.conditions.budget import ErrorBudget
+from watchkeeper.policies.conditions.rules import Rule, in_order
+from watchkeeper.policies.conditions.when import Freeze, Window
 
 ANY = "*"
 
@@ -110,6 +113,34 @@ def _in_order(approvals: tuple[Approval, ...]) -> tuple[Approval, ...]:
     return tuple(sorted(set(approvals), key=lambda each: (each.roles, each.quorum, each.ttl)))
 
 
+class RequiredVerification(Section):
+    """The least that the plan has to declare: how many horizons, how late the last of them, how many guard SLIs."""
+
+    min_horizons: int | None = Field(default=None, ge=1, le=100)
+    last_horizon: WholeSeconds | None = None
+    min_guards: int | None = Field(default=None, ge=1, le=100)
+
+
+def _budgets(budgets: tuple[ErrorBudget, ...]) -> tuple[ErrorBudget, ...]:
+    names = [budget.objective for budget in budgets]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the objective {twice[0]!r} is written twice: write all that it asks in one")
+    return tuple(sorted(budgets, key=lambda budget: budget.objective))
+
+
+Windows = Annotated[
+    tuple[Window, ...],
+    Field(max_length=100),
+    AfterValidator(lambda windows: tuple(sorted(set(windows), key=lambda each: each.model_dump_json()))),
+]
+Freezes = Annotated[
+    tuple[Freeze, ...],
+    Field(max_length=1000),
+    AfterValidator(lambda freezes: tuple(sorted(set(freezes), key=lambda each: (each.start, each.end, each.name)))),
+]
+
+
 class LimitSpec(Section):
     match: LimitMatch = LimitMatch()
     autonomy: Autonomy | None = None
@@ -117,6 +148,12 @@ class LimitSpec(Section):
     trust_floor: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     min_confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     required_evidence: Signs = ()
+    required_verification: RequiredVerification = RequiredVerification()
+    require_promotion: bool = False
+    windows: Windows = ()
+    freezes: Freezes = ()
+    error_budgets: Annotated[tuple[ErrorBudget, ...], Field(max_length=20), AfterValidator(_budgets)] = ()
+    rules: Annotated[tuple[Rule, ...], Field(max_length=50), AfterValidator(in_order)] = ()
     approvals: Annotated[tuple[Approval, ...], AfterValidator(_in_order)] = ()
     failure_policy: FailurePolicy = FailurePolicy.DENY
 

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from watchkeeper.core.canonical import canonical
 from watchkeeper.core.decisions import ApprovalTerms
+from watchkeeper.core.manifest import Section
+from watchkeeper.policies.conditions.budget import ErrorBudget
 from watchkeeper.policies.model import FailurePolicy, LimitSpec, PolicyDocument
 
 
@@ -29,6 +32,16 @@ class Term(IntEnum):
     EVIDENCE = 10
     QUORUM = 11
     APPROVAL_TTL = 12
+    HORIZONS = 13
+    LAST_HORIZON = 14
+    GUARDS = 15
+    PROMOTION = 16
+    WINDOWS = 17
+    FREEZE = 18
+    BUDGET_LEFT = 19
+    MAX_BURN = 20
+    MIN_BURN = 21
+    RULE = 22
 
 
 def bits(terms: Iterable[Term]) -> int:
@@ -39,7 +52,8 @@ def bits(terms: Iterable[Term]) -> int:
 class Key(NamedTuple):
     """`on_failure` is part of the key: a cap that denies and one that asks a person bound the same thing apart.
 
-    `detail` is a rate's window in seconds, a required sign, or the roles of an approval."""
+    `detail` is a rate's window in seconds, a required sign, the roles of an approval, an objective with its burn
+    windows, or, canonically written, windows, a freeze or a rule: what cannot be compared is united, word by word."""
 
     term: Term
     on_failure: FailurePolicy = FailurePolicy.DENY
@@ -94,6 +108,7 @@ def _written(spec: LimitSpec) -> Iterator[tuple[Key, float]]:
         yield Key(Term.CONFIDENCE), -spec.min_confidence
     for sign in spec.required_evidence:
         yield Key(Term.EVIDENCE, spec.failure_policy, sign.value), 0.0
+    yield from _conditions(spec)
     least: dict[str, tuple[int, int]] = {}
     for approval in spec.approvals:
         roles = ",".join(role.value for role in approval.roles)
@@ -120,3 +135,43 @@ def _caps(spec: LimitSpec) -> Iterator[tuple[Key, float]]:
         yield Key(Term.FLEET, on_failure), caps.concurrency.fleet
     if caps.ttl is not None:
         yield Key(Term.TTL), caps.ttl
+
+
+def _conditions(spec: LimitSpec) -> Iterator[tuple[Key, float]]:
+    on_failure, asked = spec.failure_policy, spec.required_verification
+    if asked.min_horizons is not None:
+        yield Key(Term.HORIZONS, on_failure), -asked.min_horizons
+    if asked.last_horizon is not None:
+        yield Key(Term.LAST_HORIZON, on_failure), -asked.last_horizon
+    if asked.min_guards is not None:
+        yield Key(Term.GUARDS, on_failure), -asked.min_guards
+    if spec.require_promotion:
+        yield Key(Term.PROMOTION), 0.0
+    if spec.windows:
+        yield Key(Term.WINDOWS, on_failure, written(*spec.windows)), 0.0
+    for freeze in spec.freezes:
+        yield Key(Term.FREEZE, on_failure, written(freeze)), 0.0
+    for budget in spec.error_budgets:
+        yield from _burning(budget, on_failure)
+    for rule in spec.rules:
+        yield Key(Term.RULE, FailurePolicy.DENY, written(rule)), 0.0
+
+
+def _burning(budget: ErrorBudget, on_failure: FailurePolicy) -> Iterator[tuple[Key, float]]:
+    """At least one pair of `min_burn` must be reached, so its pairs are one condition; those of `max_burn` are many."""
+    if budget.min_remaining is not None:
+        yield Key(Term.BUDGET_LEFT, on_failure, budget.objective), -budget.min_remaining
+    least: dict[str, float] = {}
+    for burn in budget.max_burn:
+        pair = f"{budget.objective} {burn.long} {burn.short}"
+        least[pair] = min(least.get(pair, burn.rate), burn.rate)
+    for pair, rate in least.items():
+        yield Key(Term.MAX_BURN, on_failure, pair), rate
+    if budget.min_burn:
+        pairs = " ".join(f"{burn.long} {burn.short} {burn.rate!r}" for burn in budget.min_burn)
+        yield Key(Term.MIN_BURN, on_failure, f"{budget.objective} {pairs}"), 0.0
+
+
+def written(*sections: Section) -> str:
+    """Sections of a document as the detail of a key."""
+    return canonical([each.model_dump(mode="json", by_alias=True, exclude_defaults=True) for each in sections]).decode()

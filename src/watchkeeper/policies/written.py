@@ -21,7 +21,7 @@ from watchkeeper.core.decisions import ApprovalTerms, DecisionInput
 from watchkeeper.core.digest import sha256
 from watchkeeper.core.spelling import number
 from watchkeeper.policies.decide import Weighed
-from watchkeeper.policies.gates import Answer
+from watchkeeper.policies.gates.answers import Answer
 
 
 def decision_bytes(weighed: Weighed, version: str, input_digest: str) -> bytes:

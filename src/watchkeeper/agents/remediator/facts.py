@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from watchkeeper.core.actions import Action, ActionKind, TargetState
-from watchkeeper.core.decisions import ActionRequest, DecisionInput
+from watchkeeper.core.decisions import ActionRequest, DecisionInput, VerificationFacts
 from watchkeeper.core.errors import AdapterError
 from watchkeeper.core.plans import Plan
 from watchkeeper.policies.compile import Policy
+from watchkeeper.policies.conditions.when import offsets_at
 from watchkeeper.policies.facts import TargetFacts
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ async def decision_input(crew: Crew, plan: Plan, policy: Policy) -> DecisionInpu
         rates=known.rates,
         running_fleet=known.running_fleet,
         conflicts=known.conflicts,
+        verification=VerificationFacts(
+            horizons=len(plan.verification.horizons_s),
+            last_s=max(plan.verification.horizons_s, default=0.0),
+            guards=len(plan.verification.guards),
+        ),
+        offsets=offsets_at(policy.zones, now),
         at=now,
     )
 

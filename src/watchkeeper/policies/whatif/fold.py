@@ -21,12 +21,21 @@ from watchkeeper.core.model import Contract
 from watchkeeper.core.outcomes import EffectOutcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.policies.compile import Policy
+from watchkeeper.policies.conditions.when import with_offsets
 from watchkeeper.policies.decide import decide
 from watchkeeper.policies.whatif.aftermath import Aftermath
 from watchkeeper.policies.whatif.history import History, scoped
 from watchkeeper.policies.whatif.report import GateState, Used
 
-STATEFUL = (Gate.CONFLICT, Gate.RATE, Gate.COOLDOWN, Gate.CONCURRENCY, Gate.TRUST)
+STATEFUL = (
+    Gate.STANDING,
+    Gate.CONFLICT,
+    Gate.ERROR_BUDGET,
+    Gate.RATE,
+    Gate.COOLDOWN,
+    Gate.CONCURRENCY,
+    Gate.TRUST,
+)
 KINDS = (
     EntryType.PLAN,
     EntryType.DECISION,
@@ -130,8 +139,18 @@ class Fold:
             "rates": self._rates(given, used),
             "running_fleet": fleet,
             "conflicts": conflicts,
+            "offsets": with_offsets(given.offsets, self._policy.zones, given.at),
         }
+        _note(used, Gate.ERROR_BUDGET, not self._read(given), known=False)
+        _note(used, Gate.STANDING, given.standing is None and self._policy.asks_promotion, known=False)
         return given.model_copy(update=changed), used
+
+    def _read(self, given: DecisionInput) -> bool:
+        """Whether the decision was asked with every error budget that the candidate asks for."""
+        read = {(each.objective, burn.window_s) for each in given.budgets for burn in each.burns}
+        known = {each.objective for each in given.budgets}
+        asked = self._policy.objectives
+        return known >= asked.keys() and all((name, window) in read for name in asked for window in asked[name])
 
     def _rates(self, given: DecisionInput, used: dict[Gate, Used]) -> tuple[RateCount, ...]:
         recorded = {rate.window_s: rate.count for rate in given.rates}
