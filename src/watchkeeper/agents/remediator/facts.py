@@ -40,6 +40,7 @@ async def decision_input(crew: Crew, plan: Plan, policy: Policy) -> DecisionInpu
         requests=tuple(requests),
         rates=known.rates,
         running_fleet=known.running_fleet,
+        trust_lower_bound=await crew.trust.bound_of(plan),
         conflicts=known.conflicts,
         at=now,
     )
