@@ -13,8 +13,11 @@ from tests.testbed.simulated import WHO, Simulation, open_simulation
 from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Request, Status
 from watchkeeper.agents.manifest import manifest_digest
+from watchkeeper.core.actions import Intent
 from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.entries import EntryType
+from watchkeeper.core.ids import IncidentId, PlanId
+from watchkeeper.core.subjects import Scope
 from watchkeeper.core.trust import Credit, Grounds, Origin, TrustOutcome
 from watchkeeper.policies import load as policies
 from watchkeeper.policies.trust.standing import Standing
@@ -148,3 +151,46 @@ async def test_what_a_person_closes_in_shadow_before_its_time_tells_nothing(sim:
     closing = Closing(parts.store, parts.clock, crew.incidents, parts.claims, crew.remedies, parts.evidence, crew.trust)
     await closing.close(incident.id, an_operator(), "dealt with")
     assert await scored(sim) == [(REMEDIATOR, Origin.SHADOW, Credit.NOTHING, Grounds.NOT_VERIFIED)]
+
+
+async def earned(sim: Simulation, digest: str) -> None:
+    """Thirty recoveries of the action on which the tests act, with this make of the remediator."""
+    at = sim.clock.now()
+    outcomes = (
+        TrustOutcome(
+            agent=REMEDIATOR,
+            manifest_digest=digest,
+            runbook="throttle-runaway-caller",
+            intent=Intent.THROTTLE,
+            scope=Scope(environment="sim", service=sim.traffic.caller("research").service),
+            incident=IncidentId("inc_before"),
+            plan=PlanId(f"pln_before_{number}"),
+            step=0,
+            origin=Origin.APPROVED,
+            credit=Credit.SUCCESS,
+            grounds=Grounds.RECOVERED,
+            at=at,
+        )
+        for number in range(30)
+    )
+    async with sim.parts.store.write() as tx:
+        await sim.parts.crew.trust.record(tx, outcomes)
+
+
+@pytest.mark.parametrize("current", [True, False])
+async def test_a_floor_is_reached_by_what_this_make_of_the_agent_has_earned_alone(
+    sim: Simulation, tmp_path: Path, current: bool
+) -> None:
+    """A remediator whose modules changed has earned nothing, whatever its name."""
+    given = grant("throttle-runaway-caller", ["throttle"], ["key"], environment="sim", service="*")
+    given["spec"]["trustFloor"] = 0.85
+    file = tmp_path / "floor.yaml"
+    file.write_text(policy(given))
+    await sim.parts.versions.activate(policies.load(file), WHO, "floor")
+    await earned(sim, manifest_digest(REMEDIATOR) if current else "sha256:before it was changed")
+    loop(sim)
+    await sim.go(12)
+    assert await bounds(sim) == [pytest.approx(0.907885) if current else None]
+    assert bool(sim.effects()) == current
+    waiting = await sim.parts.crew.approvals.pending()
+    assert bool(waiting) != current
