@@ -50,7 +50,7 @@ async def undo(sim: Simulation, who: str = "olga") -> None:
 
 def closing(sim: Simulation) -> Closing:
     parts, crew = sim.parts, sim.parts.crew
-    return Closing(parts.store, parts.clock, crew.incidents, parts.claims, crew.remedies, parts.evidence)
+    return Closing(parts.store, parts.clock, crew.incidents, parts.claims, crew.remedies, parts.evidence, crew.trust)
 
 
 async def test_an_undo_that_failed_for_good_can_be_ordered_again_and_is_told_each_time(sim: Simulation) -> None:

@@ -31,6 +31,7 @@ from watchkeeper.policies.claims import ClaimRequest, Claims, Taken
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.trust.service import Trust
 from watchkeeper.store.engine import Store
 
 AGENT = "remediator/litellm"
@@ -162,6 +163,7 @@ class Authority:
         self.claims = Claims(self.store, self.ledger, self.clock, self._active, grace_s=2)
         self.remedies = Remedies(self.store, self.ledger)
         self.facts = Facts(self.store)
+        self.trust = Trust(self.store, self.ledger, self.clock)
 
     async def _active(self, tx: AsyncConnection) -> str | None:
         return self.version

@@ -68,6 +68,7 @@ from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.core.remedies import Remedy, RemedyStatus
 from watchkeeper.core.sli import Comparison, Measure, Sli, SliReading, SliStatus, SubjectSet
 from watchkeeper.core.subjects import Edge, EdgeSource, Scope, Subject, SubjectKind
+from watchkeeper.core.trust import Credit, Grounds, Origin, TrustOutcome
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 INCIDENT = IncidentId("inc_019b7c1d4e5f0011223344556677")
@@ -442,7 +443,25 @@ def _keeping() -> dict[EntryType, tuple[str, Contract]]:
     }
 
 
+def _scored() -> dict[EntryType, tuple[str, Contract]]:
+    outcome = TrustOutcome(
+        agent="remediator/litellm",
+        manifest_digest=sha256(b"modules"),
+        runbook="throttle-runaway-caller",
+        intent=Intent.THROTTLE,
+        scope=SCOPE,
+        incident=INCIDENT,
+        plan=PLAN,
+        step=0,
+        origin=Origin.APPROVED,
+        credit=Credit.SUCCESS,
+        grounds=Grounds.RECOVERED,
+        at=T0,
+    )
+    return {EntryType.TRUST_OUTCOME: (INCIDENT, outcome)}
+
+
 def one_of_each() -> dict[EntryType, Draft]:
     """In the order in which an incident writes them."""
-    parts = {**_before_the_plan(), **_consent(), **_effects(), **_ends(), **_keeping()}
+    parts = {**_before_the_plan(), **_consent(), **_effects(), **_ends(), **_keeping(), **_scored()}
     return {kind: Draft(type=kind, subject=subject, data=data) for kind, (subject, data) in parts.items()}

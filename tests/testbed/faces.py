@@ -51,6 +51,7 @@ from watchkeeper.policies.decide import decide
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.load import pack
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.inbox import Inbox
@@ -145,6 +146,7 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         claims=Claims(store, log.ledger, clock, versions.active_version),
         epochs=Epochs(store, log.ledger, clock),
         remedies=Remedies(store, log.ledger),
+        trust=Trust(store, log.ledger, clock),
         outbox=outbox,
         versions=versions,
         log=log.reader,

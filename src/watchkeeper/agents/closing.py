@@ -12,6 +12,7 @@ from watchkeeper.agents.crew import Crew
 from watchkeeper.agents.incidents import Incident, Incidents, Status
 from watchkeeper.agents.outbox import Notice
 from watchkeeper.agents.remedies import HELD
+from watchkeeper.agents.tale import ending
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import Draft, EntryType, Escalated
 from watchkeeper.core.errors import ConflictError, ForbiddenError
@@ -21,6 +22,7 @@ from watchkeeper.core.principals import Principal, PrincipalKind
 from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.trust.service import Trust
 from watchkeeper.store import leases
 from watchkeeper.store.engine import Store
 
@@ -35,6 +37,7 @@ class Closing:
     claims: Claims
     remedies: Remedies
     evidence: Evidence
+    trust: Trust
 
     async def close(self, incident: IncidentId, by: Principal, comment: str) -> Incident:
         """Closes it in one commit, with the person's name and words. Raises ForbiddenError, or ConflictError where it
@@ -68,6 +71,7 @@ class Closing:
             if await self.claims.unsettled(tx, incident):
                 raise _not_now(f"an effect of incident {incident} is not settled", "its target did not answer yet")
             said = await self.evidence.put(tx, EvidenceKind.COMMENT, comment.encode(), "text/plain")
+            await self.trust.record(tx, await ending(tx, incident, found.resolution, now, by_person=True))
             await self.incidents.close_for(tx, found, by, said)
             await leases.release(tx, lease, now)
         return await self.incidents.get(incident)

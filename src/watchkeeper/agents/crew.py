@@ -31,6 +31,7 @@ from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.state import SignalState
 from watchkeeper.store.engine import Store
@@ -74,6 +75,7 @@ class Crew:
     claims: Claims
     remedies: Remedies
     facts: Facts
+    trust: Trust
     executor: Executor
     adapters: Registry
     holder: str

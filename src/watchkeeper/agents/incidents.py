@@ -7,6 +7,7 @@ A trouble that comes back before it was calm for long enough opens its incident 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
 
@@ -90,9 +91,17 @@ class Incident(Contract):
     """Of a closed incident that we acted on: when the same trouble is no longer its relapse."""
 
 
+Relapsed = Callable[[AsyncConnection, IncidentId], Awaitable[None]]
+
+
 class Incidents:
-    def __init__(self, store: Store, ledger: Ledger, evidence: Evidence, clock: Clock) -> None:
+    """`relapsed` hears, in the transaction that opens a relapse, of the closed incident whose trouble it is again."""
+
+    def __init__(
+        self, store: Store, ledger: Ledger, evidence: Evidence, clock: Clock, relapsed: Relapsed | None = None
+    ) -> None:
         self._store, self._ledger, self._evidence, self._clock = store, ledger, evidence, clock
+        self._relapsed = relapsed
 
     async def open(self, finding: Finding, snapshot: bytes) -> IncidentId:
         """Opens an incident on its first finding, which is due at once."""
@@ -127,6 +136,8 @@ class Incidents:
             )
             await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_OPENED, subject=new, data=opened))
             await self._record(tx, new, finding, snapshot)
+            if before is not None and self._relapsed is not None:
+                await self._relapsed(tx, before.id)
         return new
 
     async def join(self, incident: IncidentId, finding: Finding, snapshot: bytes) -> None:

@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.agents.crew import Crew
 from watchkeeper.agents.incidents import Status
 from watchkeeper.agents.records import Decided, Done, Proposed
+from watchkeeper.agents.scores import Deed, succeeded
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.steps import Steps
+from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.entries import Draft, EntryType
 from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.ids import IncidentId
@@ -42,6 +44,19 @@ class Watcher:
         if done is None:
             raise _lost("effect", self.incident)
         return max(effect.at for effect in done.effects)
+
+    async def deed(self, state: WatchState) -> Deed:
+        """The plan of the current attempt, to be scored. The diagnoser is so for the first apply alone: by a relapse
+        the cause may have become another."""
+        diagnosis = None
+        if not state.get("cycle", 0):
+            diagnosis = await self.steps.recorded(f"diagnose/{state.get('attempt', 0)}", Diagnosis)
+        return Deed(await self.plan(state), (await self.decided(state)).record, diagnosis)
+
+    async def done_steps(self, state: WatchState) -> tuple[int, ...]:
+        """Which steps of the plan its first apply did; a later one only does them again."""
+        done = await self.steps.recorded(f"execute/{state.get('attempt', 0)}/0", Done)
+        return () if done is None else succeeded(done.effects)
 
     async def held(self) -> tuple[Remedy, ...]:
         """This incident's remedies that are still in force, in the order they were made."""

@@ -74,7 +74,9 @@ async def undo(incident: IncidentId, wired: Wired, caller: Operator) -> Incident
 @router.post("/v1/incidents/{incident}/close")
 async def close(incident: IncidentId, given: Closed, wired: Wired, caller: Operator) -> Incident:
     """Closes an escalated incident by a person's word. Refused while anything of it is in force."""
-    closing = Closing(wired.store, wired.clock, wired.incidents, wired.claims, wired.remedies, wired.evidence)
+    closing = Closing(
+        wired.store, wired.clock, wired.incidents, wired.claims, wired.remedies, wired.evidence, wired.trust
+    )
     return await closing.close(incident, caller, given.comment)
 
 

@@ -23,6 +23,7 @@ from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.intake import Intake
@@ -70,6 +71,7 @@ class Services:
     claims: Claims
     epochs: Epochs
     remedies: Remedies
+    trust: Trust
     outbox: Outbox
     versions: PolicyVersions
     log: LogReader

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from watchkeeper import __version__
-from watchkeeper.cli import authority, config, incidents, policy, run_daemon, runbook, token, witness
+from watchkeeper.cli import authority, config, incidents, policy, run_daemon, runbook, token, trust, witness
 from watchkeeper.cli.context import Global
 from watchkeeper.cli.ledger import app as ledger
 from watchkeeper.cli.out import failure
@@ -50,6 +50,7 @@ def main(
 run_daemon.register(app)
 incidents.register(app)
 authority.register(app)
+trust.register(app)
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(runbook.app, name="runbook")

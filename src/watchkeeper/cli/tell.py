@@ -15,6 +15,7 @@ from watchkeeper.core.outcomes import EffectOutcome, Outcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.sli import Sli, SliReading
 from watchkeeper.core.subjects import Edge
+from watchkeeper.core.trust import Credit, Origin, TrustOutcome
 
 
 @singledispatch
@@ -147,6 +148,14 @@ def _escalated(data: entries.Escalated) -> Iterator[str]:
 @told.register
 def _closed(data: entries.IncidentClosed) -> Iterator[str]:
     yield data.resolution.replace("_", " ")
+
+
+@told.register
+def _scored(data: TrustOutcome) -> Iterator[str]:
+    counts = "counts for nothing" if data.credit is Credit.NOTHING else data.credit
+    shadow = "untreated, in shadow: " if data.origin is Origin.SHADOW else ""
+    yield f"{shadow}{counts} ({data.grounds.replace('_', ' ')})"
+    yield f"{data.agent}, {data.runbook}/{data.intent} in {data.scope}"
 
 
 @told.register

@@ -28,6 +28,7 @@ from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.core.subjects import Scope
+from watchkeeper.core.trust import TrustOutcome
 
 MAX_ENTRY_BYTES = 65_535
 """What a tlog-tiles entry bundle can hold."""
@@ -60,6 +61,7 @@ class EntryType(StrEnum):
     EVIDENCE_PRUNED = "dev.watchkeeper.evidence.pruned.v1"
     ARCHIVED = "dev.watchkeeper.ledger.archived.v1"
     ENTRIES_PRUNED = "dev.watchkeeper.ledger.pruned.v1"
+    TRUST_OUTCOME = "dev.watchkeeper.trust.outcome.v1"
 
 
 class DaemonStarted(Contract):
@@ -282,6 +284,7 @@ ENTRY_DATA: dict[EntryType, type[Contract]] = {
     EntryType.EVIDENCE_PRUNED: EvidencePruned,
     EntryType.ARCHIVED: Archived,
     EntryType.ENTRIES_PRUNED: EntriesPruned,
+    EntryType.TRUST_OUTCOME: TrustOutcome,
 }
 
 

@@ -54,6 +54,7 @@ from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.runbooks.loader import load_catalog
 from watchkeeper.signals.handles import Handles
@@ -175,7 +176,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
         claims=ground.claims,
         crew=crew,
         upkeep=_upkeep(ground, crew, keys.known),
-        reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.executor, clock, holder),
+        reconciler=Reconciler(ground.claims, crew.incidents, crew.remedies, crew.trust, crew.executor, clock, holder),
         http=ground.http,
         witnesses=_witnesses(ground, keys.known, crew.outbox),
     )
@@ -236,12 +237,13 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     settings, clock, store, ledger = ground.settings, ground.clock, ground.store, ground.ledger
     recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), ground.redactor, clock)
     adapters = _adapters(settings, recorder, clock)
+    trust = Trust(store, ledger, clock)
     return Crew(
         store=store,
         clock=clock,
         ledger=ledger,
         evidence=ground.evidence,
-        incidents=Incidents(store, ledger, ground.evidence, clock),
+        incidents=Incidents(store, ledger, ground.evidence, clock, trust.relapsed),
         outbox=Outbox(store, clock, tuple(WebhookSink(sink, ground.http) for sink in settings.notify)),
         signals=signals,
         detectors=settings.detectors,
@@ -252,6 +254,7 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
         claims=ground.claims,
         remedies=Remedies(store, ledger),
         facts=Facts(store),
+        trust=trust,
         executor=Executor(ground.claims, adapters, clock, ground.health, intake),
         adapters=adapters,
         holder=ground.holder,

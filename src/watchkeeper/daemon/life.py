@@ -148,6 +148,7 @@ class Daemon:
             claims=parts.claims,
             epochs=crew.epochs,
             remedies=crew.remedies,
+            trust=crew.trust,
             outbox=crew.outbox,
             versions=parts.versions,
             log=parts.log,

@@ -66,6 +66,7 @@ RIGHTS: Mapping[str, Rights] = {
     "policy_version": Rights(_APPEND),
     "policy_activation": Rights(_APPEND),
     "policy_active": _WORK,
+    "trust_outcome": Rights(_APPEND),
     "authority_epoch": _WORK,
     "approval": _WORK,
     "approval_answer": _WORK,

@@ -24,6 +24,7 @@ TABLE_MODULES = (
     "watchkeeper.store.tables",
     "watchkeeper.ledger.tables",
     "watchkeeper.policies.tables",
+    "watchkeeper.policies.trust.tables",
     "watchkeeper.signals.tables",
     "watchkeeper.agents.tables",
     "watchkeeper.api.tables",

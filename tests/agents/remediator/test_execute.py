@@ -118,9 +118,8 @@ class Scene:
             return a_record(self.plan)
 
         incidents = cast(Incidents, SimpleNamespace(get=get, plan=plan, decision=decision))
-        return Reconciler(
-            self.authority.claims, incidents, self.authority.remedies, self.executor, self.clock, "reconciler"
-        )
+        held, trust = self.authority.remedies, self.authority.trust
+        return Reconciler(self.authority.claims, incidents, held, trust, self.executor, self.clock, "reconciler")
 
 
 @pytest.fixture

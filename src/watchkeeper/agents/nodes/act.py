@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +11,7 @@ from watchkeeper.agents.effects import effect_all
 from watchkeeper.agents.incidents import Status
 from watchkeeper.agents.records import Done, Noted
 from watchkeeper.agents.remedies import CHANGED, give_back, put_in_force, remedy_ttl_s
+from watchkeeper.agents.scores import Deed, scored, undone
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.actions import Change
@@ -30,10 +31,12 @@ async def execute(watch: Watcher, state: WatchState) -> WatchState:
     plan = await watch.plan(state)
     await _acting(watch, state)
     known = {remedy.step: remedy for remedy in await watch.crew.remedies.of_incident(watch.incident)}
-    ttl_s = remedy_ttl_s(plan, (await watch.decided(state)).record)
+    deed = await watch.deed(state)
+    ttl_s = remedy_ttl_s(plan, deed.record)
 
     def also(step: int) -> Also:
-        return put_in_force(watch.crew.remedies, plan, step, ttl_s, known.get(step), watch.crew.now)
+        force = put_in_force(watch.crew.remedies, plan, step, ttl_s, known.get(step), watch.crew.now)
+        return scored(watch.crew.trust, deed, step, force)
 
     try:
         phase = await effect_all(watch, state, plan, EffectPhase.APPLY, _changes(plan, known), _cycle(state), also)
@@ -112,15 +115,16 @@ async def undo(watch: Watcher, state: WatchState) -> WatchState:
 
     A person's order has claims and tries of its own: what failed before does not stand in its way.
     """
-    reason = await _begin_undo(watch, state)
     held = {remedy.step: remedy for remedy in reversed(await watch.held())}
-    if not held:
+    deed = await watch.deed(state) if held else None
+    reason = await _begin_undo(watch, state, deed, held)
+    if deed is None:
         return {"next": "escalate", "reason": reason}
-    plan = await watch.plan(state)
+    plan = deed.plan
     changes = {step: partial(remedy.change, remedy.given_back, 1.0) for step, remedy in held.items()}
 
     def also(step: int) -> Also:
-        return give_back(watch.crew.remedies, held[step], 1.0, "undo")
+        return scored(watch.crew.trust, deed, step, give_back(watch.crew.remedies, held[step], 1.0, "undo"))
 
     try:
         phase = await effect_all(watch, state, plan, EffectPhase.UNDO, changes, state.get("undos", 0), also)
@@ -155,7 +159,7 @@ def _max_undos(plan: Plan) -> int:
     return (plan.release.max_relapses if plan.release else 0) + 1
 
 
-async def _begin_undo(watch: Watcher, state: WatchState) -> str:
+async def _begin_undo(watch: Watcher, state: WatchState, deed: Deed | None, held: Iterable[int]) -> str:
     """Why we undo. A person's order is taken up here, once, and is then no longer asked for."""
     order = state.get("order", "")
     reason = "undone_by_person" if order else state.get("reason", "not_recovered")
@@ -166,6 +170,8 @@ async def _begin_undo(watch: Watcher, state: WatchState) -> str:
     async def write(tx: AsyncConnection, noted: Noted) -> None:
         if order:
             await watch.crew.incidents.answered(tx, watch.incident, OrderId(order))
+        if deed is not None:
+            await watch.crew.trust.record(tx, undone(deed, held, noted.note, noted.at))
         await watch.status(tx, Status.UNDOING)
 
     step = f"undo/{order}" if order else f"{key('undo', state)}/{reason}"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.agents.incidents import Incident, Status
 from watchkeeper.agents.nodes.keep import calm_for
+from watchkeeper.agents.nodes.untreated import look_untreated
 from watchkeeper.agents.outbox import Notice
 from watchkeeper.agents.records import Noted, Proposed
 from watchkeeper.agents.state import WatchState
+from watchkeeper.agents.tale import ending
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.entries import EntryType, Escalated
 from watchkeeper.core.plans import Release
@@ -72,12 +76,13 @@ def _notice(
 async def watch_on(watch: Watcher, state: WatchState) -> WatchState:
     """A person has it. It closes by itself only when the trouble is gone, nothing of ours is in force and no effect
     may still turn out to be; what is still in force at the end of its time is put back."""
-    held = await watch.held()
+    held, read_at = await watch.held(), await look_untreated(watch, state)
     if not held and not await _unsettled(watch) and await watch.crew.all_gone(watch.incident):
         return {"next": "close", "reason": state.get("reason", "cleared")}
     if any(remedy.expires <= watch.crew.now() for remedy in held):
         return {**watch.wait(watch.crew.timing.recheck_s, "undo"), "reason": "remedy_expired"}
-    return watch.wait(watch.crew.timing.recheck_s, "watch")
+    again = watch.crew.now() + timedelta(seconds=watch.crew.timing.recheck_s)
+    return watch.wait_until(again if read_at is None else min(again, read_at), "watch")
 
 
 async def _unsettled(watch: Watcher) -> bool:
@@ -96,6 +101,8 @@ async def close(watch: Watcher, state: WatchState) -> WatchState:
 
     async def write(tx: AsyncConnection, noted: Noted) -> None:
         calm_at = None if release is None else noted.at + calm_for(release, relapses)
+        scored = await ending(tx, watch.incident, resolution, noted.at, by_person=False)
+        await watch.crew.trust.record(tx, scored)
         await watch.crew.incidents.close(tx, watch.incident, resolution, relapses=relapses, calm_at=calm_at)
 
     await watch.steps.once("close", Noted, look, write)

@@ -17,6 +17,7 @@ from watchkeeper.agents.effects import effect_all
 from watchkeeper.agents.incidents import Status
 from watchkeeper.agents.records import Noted
 from watchkeeper.agents.remedies import give_back
+from watchkeeper.agents.scores import scored
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.claims import EffectPhase
@@ -24,6 +25,7 @@ from watchkeeper.core.errors import RefusedError
 from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan, Release
 from watchkeeper.core.sli import SliStatus
+from watchkeeper.core.trust import Credit, Grounds, TrustOutcome
 from watchkeeper.policies.claims import Also
 
 CALM_HOLDS = 3
@@ -86,9 +88,10 @@ async def _give_back(watch: Watcher, state: WatchState, plan: Plan, terms: Relea
     factor = terms.steps[given]
     changes = {step: partial(remedy.change, remedy.given_back, factor) for step, remedy in held.items()}
     n = state.get("cycle", 0) * len(terms.steps) + given
+    deed = await watch.deed(state)
 
     def also(step: int) -> Also:
-        return give_back(watch.crew.remedies, held[step], factor, "release")
+        return scored(watch.crew.trust, deed, step, give_back(watch.crew.remedies, held[step], factor, "release"))
 
     phase = await effect_all(watch, state, plan, EffectPhase.RELEASE, changes, n, also)
     effects = [outcome.effect for outcome in phase.done.effects]
@@ -98,7 +101,9 @@ async def _give_back(watch: Watcher, state: WatchState, plan: Plan, terms: Relea
 
 
 async def _relapse(watch: Watcher, state: WatchState) -> WatchState:
-    await _noted(watch, f"{key('relapse', state)}", Status.ACTING)
+    failed = Credit.FAILURE, Grounds.RELAPSED, watch.crew.now()
+    outcomes = (await watch.deed(state)).of_remediator(await watch.done_steps(state), *failed)
+    await _noted(watch, f"{key('relapse', state)}", Status.ACTING, outcomes)
     return {
         "next": "decide",
         "cycle": state.get("cycle", 0) + 1,
@@ -109,12 +114,13 @@ async def _relapse(watch: Watcher, state: WatchState) -> WatchState:
     }
 
 
-async def _noted(watch: Watcher, step: str, status: Status) -> Noted:
+async def _noted(watch: Watcher, step: str, status: Status, outcomes: tuple[TrustOutcome, ...] = ()) -> Noted:
     async def look() -> Noted:
         return Noted(at=watch.crew.now())
 
     async def write(tx: AsyncConnection, noted: Noted) -> None:
         await watch.status(tx, status)
+        await watch.crew.trust.record(tx, outcomes)
 
     return await watch.steps.once(step, Noted, look, write)
 

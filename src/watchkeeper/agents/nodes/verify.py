@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.agents.incidents import Status
 from watchkeeper.agents.records import Checked
+from watchkeeper.agents.scores import verified
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.entries import EntryType
@@ -43,26 +44,36 @@ async def verify(watch: Watcher, state: WatchState) -> WatchState:
 
 
 async def _check(watch: Watcher, state: WatchState, plan: Plan, horizon_s: float) -> Checked:
+    deed, steps = await watch.deed(state), await watch.done_steps(state)
+    last = state.get("horizon", 0) + 1 == len(plan.verification.horizons_s)
+
     async def look() -> Checked:
-        sli = watch.crew.read(plan.verification.sli)
-        guards = tuple(watch.crew.read(guard) for guard in plan.verification.guards)
-        outcome = Outcome(
-            incident=watch.incident,
-            plan=plan.id,
-            recovery=judge(sli.status, tuple(guard.status for guard in guards)),
-            horizon_s=horizon_s,
-            sli=sli,
-            guards=guards,
-            at=watch.crew.now(),
-        )
-        return Checked(outcome=outcome, guard_breached=any(g.status is SliStatus.BREACHED for g in guards))
+        return read_outcome(watch, plan, horizon_s)
 
     async def write(tx: AsyncConnection, checked: Checked) -> None:
         await watch.append(tx, EntryType.OUTCOME, checked.outcome)
+        recovery, at = checked.outcome.recovery, checked.outcome.at
+        await watch.crew.trust.record(tx, verified(deed, steps, recovery, at, harmed=checked.guard_breached, last=last))
         await watch.status(tx, Status.VERIFYING)
 
     step = f"{key('verify', state)}/{state.get('horizon', 0)}/{state.get('extra', 0)}"
     return await watch.steps.once(step, Checked, look, write)
+
+
+def read_outcome(watch: Watcher, plan: Plan, horizon_s: float) -> Checked:
+    """The plan's indicator and guards as they are now."""
+    sli = watch.crew.read(plan.verification.sli)
+    guards = tuple(watch.crew.read(guard) for guard in plan.verification.guards)
+    outcome = Outcome(
+        incident=watch.incident,
+        plan=plan.id,
+        recovery=judge(sli.status, tuple(guard.status for guard in guards)),
+        horizon_s=horizon_s,
+        sli=sli,
+        guards=guards,
+        at=watch.crew.now(),
+    )
+    return Checked(outcome=outcome, guard_breached=any(g.status is SliStatus.BREACHED for g in guards))
 
 
 def judge(sli: SliStatus, guards: tuple[SliStatus, ...]) -> Recovery:

@@ -41,6 +41,7 @@ async def decision_input(crew: Crew, plan: Plan, policy: Policy) -> DecisionInpu
         requests=tuple(requests),
         rates=known.rates,
         running_fleet=known.running_fleet,
+        trust_lower_bound=await crew.trust.bound_of(plan),
         conflicts=known.conflicts,
         verification=VerificationFacts(
             horizons=len(plan.verification.horizons_s),

@@ -11,6 +11,7 @@ from watchkeeper.adapters.change import partial
 from watchkeeper.agents.incidents import Incidents, Status
 from watchkeeper.agents.remediator.execute import Executor
 from watchkeeper.agents.remedies import HELD, give_back, put_in_force, remedy_ttl_s
+from watchkeeper.agents.scores import Deed, scored
 from watchkeeper.core.claims import Claim, EffectPhase
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import UnavailableError, WatchkeeperError
@@ -18,6 +19,7 @@ from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.trust.service import Trust
 
 log = structlog.get_logger(__name__)
 
@@ -30,12 +32,13 @@ class Reconciler:
         claims: Claims,
         incidents: Incidents,
         remedies: Remedies,
+        trust: Trust,
         executor: Executor,
         clock: Clock,
         holder: str,
     ) -> None:
         self._claims, self._incidents, self._remedies = claims, incidents, remedies
-        self._executor, self._clock, self._holder = executor, clock, holder
+        self._trust, self._executor, self._clock, self._holder = trust, executor, clock, holder
 
     async def run_once(self) -> int:
         """Looks at every open claim of incidents that wait for a person; returns how many were settled."""
@@ -69,6 +72,7 @@ class Reconciler:
             factor = 1.0 if claim.phase is EffectPhase.UNDO else _factor(claim, plan)
             change = partial(known.change, known.given_back, factor)
             also = give_back(self._remedies, known, factor, claim.phase.value)
+        also = scored(self._trust, Deed(plan, record), claim.step, also)
         outcome = await self._executor.reconcile(claim.key, change, self._holder, also)
         if outcome is None or outcome.effect is Effect.UNKNOWN:
             return False

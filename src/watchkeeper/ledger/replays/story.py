@@ -36,6 +36,7 @@ class Part(StrEnum):
     HELD = "held"
     HANDED_OVER = "handed_over"
     CLOSED = "closed"
+    SCORED = "scored"
     PRUNED = "pruned"
     OTHER = "other"
 
@@ -57,6 +58,7 @@ _PARTS = {
     EntryType.REMEDY: Part.HELD,
     EntryType.ESCALATION: Part.HANDED_OVER,
     EntryType.INCIDENT_CLOSED: Part.CLOSED,
+    EntryType.TRUST_OUTCOME: Part.SCORED,
     EntryType.ARCHIVED: Part.PRUNED,
     EntryType.ENTRIES_PRUNED: Part.PRUNED,
 }

@@ -4,7 +4,8 @@ What policy says changes what is done, and what is done changes what policy is a
 what stands in the way. So two histories are folded, of what was and of what would have been, and a decision is asked
 with the recorded state moved by the difference of the two. Where there is none the recorded state stands as it is, so
 the policy that was in force changes nothing. What would be asked of a person counts as not done where it was done
-without asking; what is newly allowed counts as done at once. Trust is not kept in this version: the recorded is used.
+without asking; what is newly allowed counts as done at once. What would have been earned is not known: of trust the
+recorded is used.
 """
 
 from __future__ import annotations
