@@ -54,6 +54,7 @@ ALLOWED: dict[str, dict[str, str]] = {
             *("DecisionInput.runbook", "GateResult.node", "ApprovalTerms.node", "ApprovalTerms.roles"),
             *("Target.adapter", "CallRecorded.adapter", "Escalated.notified", "PolicyActivated.documents"),
             *("Archived.place", "EpochSeen.scope", "StopRecorded.scope", "TrustOutcome.runbook"),
+            *("ZoneOffset.zone", "BudgetReading.objective"),
         ),
         "",
     ),

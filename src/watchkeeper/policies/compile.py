@@ -73,6 +73,11 @@ class Policy:
         found = [self._found(given, request) for request in given.requests]
         return [self._meets.get(each) or self._keep(each) for each in found]
 
+    def message(self, node: str, rule: str) -> str:
+        """What a rule's author tells people; empty for a rule that the policy does not have."""
+        found = (each for known in self.nodes if known.name == node for each in known.document.spec.rules)
+        return next((each.message for each in found if each.name == rule), "")
+
     def _keep(self, found: int) -> Meet:
         if len(self._meets) >= MAX_MEETS:
             self._meets.clear()

@@ -125,7 +125,8 @@ def _reading(given: DecisionInput, objective: str) -> BudgetReading | None:
 
 
 def rule(case: Case) -> Answers:
-    """`observed` is the rule's name, `limit` its message."""
+    """`observed` is the rule's name. Its message is free text, and stays in the policy, which is kept with every
+    decision's version: `Policy.message`."""
     bounds = case.bounds(Term.RULE)
     if not bounds:
         return NOTHING
@@ -143,6 +144,6 @@ def _ruled(case: Case, rule: Rule, node: str, facts: Facts) -> Answer:
         return case.passed(Gate.RULE, node, rule.name)
     if rule.action in _TELLS:
         reason = _TELLS[rule.action]
-        return Answer(Gate.RULE, node, True, reason, case.request.step, rule.name, rule.message, Verdict.ALLOW)
+        return Answer(Gate.RULE, node, True, reason, case.request.step, rule.name, None, Verdict.ALLOW)
     reason = Reason.RULE_UNKNOWN if holds is None else Reason.RULE_NOT_MET
-    return case.failed(Gate.RULE, reason, _NARROWS[rule.action], node, rule.name, rule.message)
+    return case.failed(Gate.RULE, reason, _NARROWS[rule.action], node, rule.name)
