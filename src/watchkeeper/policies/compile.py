@@ -16,6 +16,7 @@ from watchkeeper.core.canonical import canonical
 from watchkeeper.core.decisions import ActionRequest, DecisionInput
 from watchkeeper.core.digest import sha256
 from watchkeeper.core.errors import PolicyError
+from watchkeeper.core.model import Labels
 from watchkeeper.policies.load import PolicySet
 from watchkeeper.policies.meets import Meet, Node, meet_of
 from watchkeeper.policies.model import ANY, Grant, LimitMatch, PolicyDocument
@@ -23,7 +24,9 @@ from watchkeeper.policies.terms import Term, terms_of
 
 MAX_DOCUMENTS = 20_000
 MAX_MEETS = 4096
-"""How many sets of documents a policy keeps, and their meets; those of more are made again when they are asked for."""
+"""How many sets of documents a policy keeps the meets of; those of more are made again when they are asked for."""
+MAX_WORDS = 32_768
+"""For how many sets of words it keeps which meet that is."""
 _FORMAT = "watchkeeper.dev/policy/v1"
 
 
@@ -62,16 +65,26 @@ class Policy:
     _labelled: int
     """The bit set of nodes that ask for labels of the target."""
     _meets: dict[int, Meet] = field(default_factory=dict, compare=False, repr=False)
-    _sets: dict[tuple[object, ...], int] = field(default_factory=dict, compare=False, repr=False)
+    _by_words: dict[_Words, Meet] = field(default_factory=dict, compare=False, repr=False)
 
     def matching(self, given: DecisionInput, request: ActionRequest) -> list[Node]:
         """The nodes that match, in order of name."""
-        return [self.nodes[at] for at in _bits(self._found(given, request))]
+        return [self.nodes[at] for at in _bits(self._look_up(_words(given, request), request.target))]
 
     def met(self, given: DecisionInput) -> list[Meet]:
         """What the documents that match come to, for each request."""
-        found = [self._found(given, request) for request in given.requests]
-        return [self._meets.get(each) or self._keep(each) for each in found]
+        return [self._met(given, request) for request in given.requests]
+
+    def _met(self, given: DecisionInput, request: ActionRequest) -> Meet:
+        """Looked up once for the words that matching looks at."""
+        words = _words(given, request)
+        met = self._by_words.get(words)
+        if met is None:
+            found = self._look_up(words, request.target)
+            if len(self._by_words) >= MAX_WORDS:
+                self._by_words.clear()
+            met = self._by_words[words] = self._meets.get(found) or self._keep(found)
+        return met
 
     def message(self, node: str, rule: str) -> str:
         """What a rule's author tells people; empty for a rule that the policy does not have."""
@@ -84,33 +97,32 @@ class Policy:
         made = self._meets[found] = meet_of(self.nodes[at] for at in _bits(found))
         return made
 
-    def _found(self, given: DecisionInput, request: ActionRequest) -> int:
-        """The bit set of the nodes that match, looked up once for the words that matching looks at."""
-        target = request.target
-        words = (
-            given.scope.environment,
-            given.scope.service,
-            given.agent,
-            given.runbook,
-            request.intent,
-            target.kind,
-            target.labels,
-        )
-        found = self._sets.get(words)
-        if found is None:
-            if len(self._sets) >= MAX_MEETS:
-                self._sets.clear()
-            found = self._sets[words] = self._look_up(words[:6], target)
-        return found
-
-    def _look_up(self, words: tuple[str, ...], target: Target) -> int:
+    def _look_up(self, words: _Words, target: Target) -> int:
+        """The bit set of the nodes that match."""
         found = -1
-        for index, word in zip(self._indexes, words, strict=True):
+        for index, word in zip(self._indexes, words[:6], strict=True):
             found &= index.admitting(word)
         for at in _bits(found & self._labelled):
             if not _labels_admit(self.nodes[at], target):
                 found ^= 1 << at
         return found
+
+
+_Words = tuple[str, str, str, str, str, str, Labels]
+
+
+def _words(given: DecisionInput, request: ActionRequest) -> _Words:
+    """All that matching looks at, in the order of the indexes."""
+    scope, target = given.scope, request.target
+    return (
+        scope.environment,
+        scope.service,
+        given.agent,
+        given.runbook,
+        request.intent,
+        target.kind,
+        target.labels,
+    )
 
 
 def compile_policy(documents: PolicySet) -> Policy:

@@ -12,16 +12,17 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from watchkeeper.core.decisions import AgentStanding, Decision, DecisionInput, Gate, GateResult, Reason, Verdict
+from watchkeeper.core.decisions import Autonomy, Decision, DecisionInput, Gate, GateResult, Reason, Verdict
 from watchkeeper.core.digest import digest_of
 from watchkeeper.policies.compile import Policy
 from watchkeeper.policies.gates.answers import CORE, Answer
 from watchkeeper.policies.gates.builtin import autonomy_of
 from watchkeeper.policies.gates.walk import ask
-from watchkeeper.policies.meets import Meet, Whole, whole_of
+from watchkeeper.policies.meets import Whole, whole_of
 
 WIDTH = {Verdict.DENY: 0, Verdict.SHADOW: 1, Verdict.REQUIRE_APPROVAL: 2, Verdict.ALLOW: 3}
 _BY_WIDTH = sorted(WIDTH, key=WIDTH.__getitem__)
+_AT_MOST = Answer._fields.index("at_most")
 _ORDER = {gate: position for position, gate in enumerate(Gate)}
 _NOTHING_ASKED = Answer(Gate.GRANT, CORE, False, Reason.NO_GRANT, None, None, None, Verdict.DENY)
 """A plan without a request has no Grant that matches it."""
@@ -38,7 +39,10 @@ class Weighed(NamedTuple):
 def weigh(policy: Policy, given: DecisionInput) -> Weighed:
     """The same policy and input give the same answers, whatever the order of the policy's documents."""
     meets = policy.met(given)
-    walks = [ask(given, request, met) for request, met in zip(given.requests, meets, strict=True)]
+    left = [autonomy_of(met, given.standing) for met in meets]
+    walks = [
+        ask(given, request, met, autonomy) for request, met, autonomy in zip(given.requests, meets, left, strict=True)
+    ]
     match walks:
         case []:
             walk = [_NOTHING_ASKED]
@@ -46,15 +50,21 @@ def weigh(policy: Policy, given: DecisionInput) -> Weighed:
             walk = only
         case _:
             walk = sorted(chain.from_iterable(walks), key=lambda answer: _ORDER[answer.gate])
-    narrowed = {answer.at_most for answer in walk if not answer.passed}
-    verdict = next((verdict for verdict in _BY_WIDTH if verdict in narrowed), Verdict.ALLOW)
-    return Weighed(verdict, walk, _left(whole_of(meets), meets, given.standing))
+    return Weighed(_verdict(walk), walk, _narrowed(whole_of(meets), left))
 
 
-def _left(whole: Whole, meets: list[Meet], standing: AgentStanding | None) -> Whole:
-    """What people and promotion leave of it."""
-    autonomy = min([whole.autonomy, *(autonomy_of(met, standing) for met in meets)], key=lambda each: each.rank)
-    return whole if autonomy is whole.autonomy else replace(whole, autonomy=autonomy)
+def _verdict(walk: list[Answer]) -> Verdict:
+    """The narrowest that any answer leaves."""
+    narrowed = {answer[_AT_MOST] for answer in walk}
+    return next(verdict for verdict in _BY_WIDTH if verdict in narrowed)
+
+
+def _narrowed(whole: Whole, left: list[Autonomy]) -> Whole:
+    """To what people and promotion leave of it."""
+    for autonomy in left:
+        if autonomy is not whole.autonomy and autonomy.rank < whole.autonomy.rank:
+            whole = replace(whole, autonomy=autonomy)
+    return whole
 
 
 def decide(policy: Policy, given: DecisionInput) -> Decision:

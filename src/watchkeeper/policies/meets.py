@@ -49,6 +49,7 @@ class Meet:
     bounded: int
     autonomy: Autonomy
     alone: Whole
+    asks_promotion: bool
 
 
 def meet_of(nodes: Iterable[Node]) -> Meet:
@@ -69,6 +70,7 @@ def meet_of(nodes: Iterable[Node]) -> Meet:
         bounded=bits(bounds),
         autonomy=autonomy,
         alone=_whole(autonomy, terms),
+        asks_promotion=Term.PROMOTION in bounds,
     )
 
 

@@ -22,10 +22,12 @@ _BY_RANK = tuple(Autonomy)
 
 def autonomy_of(met: Meet, standing: AgentStanding | None) -> Autonomy:
     """What is left to the agent by the documents, by its ceiling, and, where they ask for it, by its promotion."""
+    if standing is None and not met.asks_promotion:
+        return met.autonomy
     rank = met.autonomy.rank
     if standing is not None and standing.ceiling is not Autonomy.FULL:
         rank = min(rank, standing.ceiling.rank)
-    if Term.PROMOTION in met.bounds:
+    if met.asks_promotion:
         promoted = None if standing is None else standing.promoted
         rank = min(rank, (promoted or Autonomy.PROPOSE).rank)
     return _BY_RANK[rank]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from watchkeeper.core.decisions import ActionRequest, DecisionInput, Gate
+from watchkeeper.core.decisions import ActionRequest, Autonomy, DecisionInput, Gate
 from watchkeeper.policies.gates import bounds, builtin, conditions
 from watchkeeper.policies.gates.answers import CORE, Answer, Answers, Case, passing
-from watchkeeper.policies.gates.builtin import RAISED_BY, autonomy_of, raised
+from watchkeeper.policies.gates.builtin import RAISED_BY, raised
 from watchkeeper.policies.meets import Meet
 from watchkeeper.policies.terms import Term, bits
 
@@ -94,9 +94,9 @@ def _asked(gate: Gate, bounded: int, flags: int) -> bool:
     return bool(flags & flag) or (bound is not None and bool(bounded & bits(bound)))
 
 
-def ask(given: DecisionInput, request: ActionRequest, met: Meet) -> list[Answer]:
+def ask(given: DecisionInput, request: ActionRequest, met: Meet, autonomy: Autonomy) -> list[Answer]:
     """The walk of one request: what each gate says, in order."""
-    case = Case(given, request, met, autonomy_of(met, given.standing))
+    case = Case(given, request, met, autonomy)
     walk: list[Answer] = []
     for question, silent in _turns(met.bounded, raised(given, request), bool(met.grants), request.step):
         walk += silent if question is None else question(case) or silent

@@ -1,0 +1,1 @@
+"""What a decision costs, beside Cedar on equivalent policies: `python -m bench.policy`."""
