@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import httpx
 import uvicorn
@@ -18,15 +19,22 @@ from sqlalchemy import insert
 from tests.testbed.entries import a_decision, a_plan, one_of_each
 from tests.testbed.ledgers import Log
 from tests.testbed.stores import create_tables
+from watchkeeper.adapters.contract import Capability, Registry
+from watchkeeper.adapters.litellm.capabilities import CAPABILITIES
+from watchkeeper.agents.editing import Editing
 from watchkeeper.agents.held import HeldIncidents
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
 from watchkeeper.agents.records import Decided, Proposed
+from watchkeeper.agents.remediator.plan import Planner
+from watchkeeper.agents.remediator.world import World
+from watchkeeper.agents.stopping import Stopping
 from watchkeeper.agents.tables import incident_step
 from watchkeeper.api.app import create
 from watchkeeper.api.services import HealthReport, Services
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.bus.memory import MemoryBus
+from watchkeeper.core.actions import Action, Change, FieldChange, Intent, Target
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.decisions import DecisionRecord
@@ -48,10 +56,13 @@ from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.decide import decide
+from watchkeeper.policies.edits import Edits
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.load import pack
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.stops import StopOrders
 from watchkeeper.policies.versions import PolicyVersions
+from watchkeeper.runbooks.loader import load_catalog
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.inbox import Inbox
 from watchkeeper.signals.intake import Intake
@@ -59,6 +70,27 @@ from watchkeeper.signals.sources import SourceBook
 from watchkeeper.store.engine import Store
 
 SELF = Principal(id="daemon", kind=PrincipalKind.DAEMON, roles=(), authenticated_by="internal")
+
+
+class Willing:
+    """Adapters that take every action, on targets where nothing was set before."""
+
+    def get(self, name: str) -> Willing:
+        return self
+
+    def capability(self, target: Target, intent: Intent) -> Capability | None:
+        return next((each for each in CAPABILITIES if (each.intent, each.target_kind) == (intent, target.kind)), None)
+
+    async def dry_run(self, action: Action) -> Change:
+        fields = tuple(FieldChange(path=name, before=None, after=value) for name, value in action.parameters)
+        return Change(target=action.target, intent=action.intent, fields=fields)
+
+
+def an_editable_plan() -> Plan:
+    """A throttle by the shipped runbook, whose limit a person may move."""
+    plan, runbook = a_plan(), load_catalog(()).get("throttle-runaway-caller")
+    action = plan.actions[0].model_copy(update={"parameters": (("rpm_limit", 30),)})
+    return plan.model_copy(update={"runbook": runbook.ref, "actions": (action,)})
 
 
 @dataclass(frozen=True)
@@ -88,10 +120,10 @@ class Face:
         finding = recorded.finding.model_copy(update={"evidence": ()})  # these bodies are nowhere
         return await self.services.incidents.open(finding, b'{"calls_per_min": 412}')
 
-    async def waiting(self) -> ApprovalId:
+    async def waiting(self, plan: Plan | None = None) -> ApprovalId:
         """An incident whose plan waits for a person, with its steps and entries as the nodes write them."""
         incident = await self.incident()
-        plan = a_plan().model_copy(update={"incident": incident})
+        plan = (plan or a_plan()).model_copy(update={"incident": incident})
         given = a_decision().input.model_copy(update={"incident": incident, "plan_hash": plan.plan_hash})
         decision = decide(await self.services.versions.active(), given)
         record = DecisionRecord(id=a_decision().id, input=given, decision=decision)
@@ -145,6 +177,8 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         claims=Claims(store, log.ledger, clock, versions.active_version),
         epochs=Epochs(store, log.ledger, clock),
         remedies=Remedies(store, log.ledger),
+        editing=_editing(store, clock, log, evidence),
+        stopping=Stopping(store, Incidents(store, log.ledger, evidence, clock), StopOrders(store), clock),
         outbox=outbox,
         versions=versions,
         log=log.reader,
@@ -159,6 +193,14 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         witnessing=Witnesses((), book, None),
         store=store,
     )
+
+
+def _editing(store: Store, clock: ManualClock, log: Log, evidence: Evidence) -> Editing:
+    """Its targets take every throttle, and were unlimited before."""
+    approvals = Approvals(store, log.ledger, clock)
+    planner = Planner(load_catalog(()), cast(World, None), cast(Registry, Willing()))
+    incidents = Incidents(store, log.ledger, evidence, clock)
+    return Editing(store, clock, incidents, approvals, Edits(store, log.ledger, approvals, clock), planner, evidence)
 
 
 def _upkeep(store: Store, clock: ManualClock, log: Log, archive: Path) -> Upkeep:
