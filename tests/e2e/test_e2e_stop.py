@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def came(watch: Watch, order: str) -> set[str]:
     return {each["came"] for each in watch.get(f"/v1/stop/undo/{order}")["results"]}
 
 
+def undone(watch: Watch, order: str) -> bool:
+    return came(watch, order) == {"undone"}
+
+
+def gone(watch: Watch) -> bool:
+    return not watch.running
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
 def watch(request: pytest.FixtureRequest, nursery: Nursery, tmp_path: Path) -> Iterator[Watch]:
     """A lab, and a daemon that is not started yet, on each database."""
@@ -106,9 +115,9 @@ def test_e2e_an_undo_under_a_stop_survives_kill_9_and_is_done_once(nursery: Nurs
             watch.kill9()
             watch.start(kill)
             order = stopped_with_undo(watch)
-            watch.until(lambda watch=watch: not watch.running, what=f"kill at {kill}")
+            watch.until(partial(gone, watch), what=f"kill at {kill}")
             watch.start()
-            watch.until(lambda watch=watch, order=order: came(watch, order) == {"undone"}, what="undo")
+            watch.until(partial(undone, watch, order), what="undo")
             assert weights(watch) == BEFORE
             assert set(watch.counts().values()) == {1}, "an undo was done twice"
             assert watch.post("/v1/ledger/verify", {})["ok"]

@@ -39,7 +39,7 @@ from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.entries import Draft, EntryType, FindingRecorded
-from watchkeeper.core.ids import ApprovalId, IncidentId
+from watchkeeper.core.ids import ApprovalId, IncidentId, new_id
 from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
@@ -117,7 +117,9 @@ class Face:
         """An open incident with one finding."""
         recorded = one_of_each()[EntryType.FINDING].data
         assert isinstance(recorded, FindingRecorded)
-        finding = recorded.finding.model_copy(update={"evidence": ()})  # these bodies are nowhere
+        first = not await self.services.incidents.list(include_closed=True, limit=1)
+        changes = {"evidence": ()} | ({} if first else {"id": new_id("fnd", self.clock.now())})
+        finding = recorded.finding.model_copy(update=changes)  # the bodies of its evidence are nowhere
         return await self.services.incidents.open(finding, b'{"calls_per_min": 412}')
 
     async def waiting(self, plan: Plan | None = None) -> ApprovalId:
@@ -236,7 +238,7 @@ def serving(directory: Path) -> Iterator[Served]:
 
     async def main() -> None:
         async with opened(directory) as face:
-            approval = await face.waiting()
+            approval = await face.waiting(an_editable_plan())
             incident = (await face.services.approvals.get(approval)).request.incident
             server = uvicorn.Server(uvicorn.Config(face.app, host="127.0.0.1", port=0, log_level="error"))
             task = asyncio.create_task(server.serve())

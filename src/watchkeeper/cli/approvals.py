@@ -173,7 +173,8 @@ def show_approval(approval: dict[str, Any], into: Console = out.console) -> None
     plan = approval["plan"]
     basis = plan["basis"]
     say(f"\nwaits for approval {approval['id']} until {out.clock_time(approval['expires'])}", "bold yellow")
-    say(f"  {plan['runbook']['name']} for {approval['incident']}: {basis['mode']}, {basis['confidence']:.0%} sure")
+    say(f"  {plan['runbook']['name']} for {approval['incident']}")
+    say(f"  {basis['mode']}, {basis['confidence']:.0%} sure")
     if plan["authors"]:
         say(f"  edited by {', '.join(plan['authors'])}")
     for step in approval["steps"]:
