@@ -10,18 +10,18 @@ from tests.testbed.authority import Authority, a_change, a_person, a_plan, a_rem
 from tests.testbed.stores import tampering
 
 from watchkeeper.core.canonical import canonical_model
-from watchkeeper.core.claims import EffectPhase
+from watchkeeper.core.claims import Claim, EffectPhase, EpochSeen
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType, StopRecorded
 from watchkeeper.core.errors import ForbiddenError, LedgerError, NotFoundError, RefusedError
-from watchkeeper.core.ids import OrderId
+from watchkeeper.core.ids import ActionKey, ClaimId, DecisionId, OrderId
 from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import PrincipalKind, Role
 from watchkeeper.policies.claims import Taken
 from watchkeeper.policies.epochs import StopReport
 from watchkeeper.policies.stops import Asked
-from watchkeeper.policies.tables import stop_order, stop_undo
+from watchkeeper.policies.tables import effect_claim, stop_order, stop_undo
 from watchkeeper.store.engine import Store
 
 HELD = a_plan("pln_held", "inc_held", [a_change("k1"), a_change("k2")])
@@ -190,3 +190,31 @@ async def test_invariant_2_what_is_unknown_is_never_told_as_settled(authority: A
     await authority.claims.settle(flying, Effect.FAILED, "authority_lost")
     taken = await authority.claims.takeover(lost.key, "w9")
     assert not isinstance(taken, Taken), "its holder may still be at it"
+
+
+async def test_a_stop_never_fails_for_the_number_of_what_it_finds(authority: Authority) -> None:
+    many = [a_plan(f"pln_m{n}", f"inc_m{n}", [a_change(f"m{n}")]) for n in range(220)]
+    async with authority.store.write() as tx:
+        for plan in many:
+            claim = (await authority.request(plan)).model_copy()
+            row = {
+                "key": claim.key, "id": f"clm_{plan.id}", "incident": plan.incident, "plan": plan.id, "step": 0,
+                "phase": "apply", "runbook": plan.runbook.name, "environment": "prod", "service": "chat",
+                "target": f"t{plan.id}", "fence": 1, "state": "open", "taken": authority.clock.now(),
+                "not_after": authority.clock.now(), "body": canonical_model(_claim_of(plan, claim.epochs)),
+            }  # fmt: skip
+            await tx.execute(insert(effect_claim).values(**row))
+    report = await authority.epochs.stop("all", OLGA, then_undo=True)
+    assert (len(report.in_flight), report.not_covered) == (220, 23)
+    recorded = (await entries(authority.store, EntryType.STOP))[-1]
+    assert isinstance(recorded, StopRecorded)
+    assert (len(recorded.half_done), recorded.not_listed) == (200, 23)
+
+
+def _claim_of(plan: Plan, epochs: tuple[EpochSeen, ...]) -> Claim:
+    now = plan.made
+    return Claim(
+        id=ClaimId(f"clm_{plan.id}"), key=ActionKey(f"{plan.id}/0/apply"), incident=plan.incident, plan=plan.id,
+        plan_hash=plan.plan_hash, step=0, phase=EffectPhase.APPLY, decision=DecisionId("dec_1"), approval=None,
+        policy_version="sha256:p", epochs=epochs, holder="w", fence=1, taken=now, not_after=now,
+    )  # fmt: skip

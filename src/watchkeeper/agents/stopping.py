@@ -68,8 +68,11 @@ class Stopping:
 
     async def run_once(self) -> int:
         """Asks what has to be asked; returns of how many incidents."""
-        asked = 0
-        for order in await self._orders.since(self._clock.now() - ALIVE):
+        asked, orders = 0, await self._orders.since(self._clock.now() - ALIVE)
+        left = await self._orders.open_steps() if orders else frozenset()
+        for order in orders:
+            if left.isdisjoint((each.plan, each.step) for each in order.covers):
+                continue  # all of it has ended
             results = (await self.report(order)).results
             for incident in sorted({each.incident for each in results if each.came is Came.WAITING}):
                 asked += await self._ask(order, incident)

@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         else:
             _say_end(report, unsettled, undo)
         left = [each for each in undo if each["came"] not in WELL]
-        if unsettled or left:
+        if unsettled or left or report["not_covered"]:
             raise _not_all(report, unsettled, left)
 
 
@@ -113,6 +113,8 @@ def _say_end(report: dict[str, Any], unsettled: list[dict[str, Any]], undo: list
         why = f", {each['why'].replace('_', ' ')}" if each["why"] else ""
         out.say(f"  {each['came'].replace('_', ' ')}{why}: {each['target']}")
         out.say(f"    step {each['step']} of {each['incident']}")
+    if report["not_covered"]:
+        out.say(f"  not covered, too many at once: {report['not_covered']}; order it again for those")
     if not unsettled:
         out.say(Text.assemble(("stopped", "bold red"), out.plain(f" {report['scope']} at {_epoch(report)}")))
     out.say(f"  an admin lifts it: watchkeeper resume {report['scope']}")
@@ -120,6 +122,7 @@ def _say_end(report: dict[str, Any], unsettled: list[dict[str, Any]], undo: list
 
 def _not_all(report: dict[str, Any], unsettled: list[dict[str, Any]], left: list[dict[str, Any]]) -> UnsettledError:
     named = [each["claim"]["key"] for each in unsettled] + [each["target"] for each in left]
+    named += [f"{report['not_covered']} not covered"] if report["not_covered"] else []
     what = "not known to be stopped" if unsettled else "stopped, and not all of it is undone"
     return UnsettledError(
         f"{report['scope']} is {what}: {', '.join(named)[:400]}",

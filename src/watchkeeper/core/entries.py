@@ -173,6 +173,8 @@ class StopRecorded(Contract):
     undo: OrderId | None = None
     """The person's order to undo what stood half done, though it is stopped; `half_done` is what it covers."""
     half_done: tuple[HalfDone, ...] = ()
+    not_listed: int = Field(default=0, ge=0)
+    """How much more was in flight or stood half done than an entry can hold."""
 
 
 class PolicyActivated(Contract):

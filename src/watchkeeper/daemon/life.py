@@ -60,7 +60,7 @@ log = structlog.get_logger(__name__)
 SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
 DUE_S = 0.5
 INBOX_S = 1.0
-SUMMON_S = 1.0
+SUMMON_S, STOPPING_S = 2.0, 1.0
 SAVE_S = 15.0
 PRUNE_S = 60.0
 TIDY = "*/10 * * * *"
@@ -215,7 +215,7 @@ class Daemon:
         for sink in parts.crew.outbox.sinks:
             jobs.every(1.0, f"notify {sink}", partial(parts.crew.outbox.send_due, sink), Duty.WATCH)
         jobs.every(SUMMON_S, "summon", self._summons.run_once)
-        jobs.every(SUMMON_S, "undo under a stop", self._stopping.run_once)
+        jobs.every(STOPPING_S, "undo under a stop", self._stopping.run_once)
         jobs.every(10.0, "reconcile", parts.reconciler.run_once)
         jobs.every(SAVE_S, "save", parts.pump.save)
         jobs.every(PRUNE_S, "prune", self._prune)

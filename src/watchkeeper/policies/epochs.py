@@ -28,6 +28,9 @@ from watchkeeper.policies.stops import StopOrder
 from watchkeeper.policies.tables import authority_epoch, effect_claim, remedy
 from watchkeeper.store.engine import Priority, Store
 
+MOST_COVERED, MOST_LISTED = 200, 500
+"""What an entry of a stop can hold: half-done steps, and claims in flight. A stop never fails for their number."""
+
 _SCOPE = re.compile(r"all|(environment|service|agent|action|target):\S{1,240}")
 
 
@@ -50,6 +53,8 @@ class StopReport(Contract):
     in_flight: tuple[Claim, ...]
     half_done: tuple[Remedy, ...]
     undo: OrderId | None = None
+    not_covered: int = 0
+    """How many half-done steps the order does not cover because they are too many: order it again for those."""
 
 
 class Unsettled(Contract):
@@ -89,27 +94,37 @@ class Epochs:
         if then_undo and by.kind is not PrincipalKind.PERSON:
             raise ForbiddenError(
                 f"{by.id} may not order an undo",
-                cause="only a person orders what is done under a stop",
-                next_step="stop",
+                cause="only a person orders what is done under a stop; nothing was stopped",
+                next_step=f"watchkeeper stop {scope}",
             )
         async with self._store.write(Priority.STOP) as tx:
             await self._store.gate_exclusive(tx)
             epoch = await self._move(tx, scope, by, stopped=True)
             in_flight = await rows.unsettled(tx, scope)
             half_done = await _half_done(tx, scope)
-            covers = _steps(half_done, in_flight)
+            every = _steps(half_done, in_flight)
+            covers, flying = every[:MOST_COVERED], in_flight[:MOST_LISTED]
+            not_listed = len(every) - len(covers) + len(in_flight) - len(flying)
             order = await self._order(tx, scope, epoch, by, covers) if then_undo and covers else None
             data = StopRecorded(
                 scope=scope,
                 stopped=True,
                 epoch=EpochSeen(scope=scope, epoch=epoch),
                 by=by,
-                in_flight=tuple(claim.id for claim in in_flight),
+                in_flight=tuple(claim.id for claim in flying),
                 undo=order,
                 half_done=covers,
+                not_listed=not_listed,
             )
             await self._ledger.append(tx, Draft(type=EntryType.STOP, subject=scope, data=data))
-        return StopReport(scope=scope, epoch=epoch, in_flight=in_flight, half_done=half_done, undo=order)
+        return StopReport(
+            scope=scope,
+            epoch=epoch,
+            in_flight=in_flight,
+            half_done=half_done,
+            undo=order,
+            not_covered=len(every) - len(covers) if order else 0,
+        )
 
     async def standing(self, scope: str) -> StopStanding:
         """Whether the scope is stopped, and what of it is not settled yet."""

@@ -25,6 +25,7 @@ from watchkeeper.core.outcomes import EffectOutcome
 from watchkeeper.core.principals import Principal
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.ledger.recorded import recorded
+from watchkeeper.policies import rows
 from watchkeeper.policies.tables import claim_refused, effect_claim, remedy, stop_order, stop_undo
 from watchkeeper.store.engine import Store
 
@@ -95,6 +96,14 @@ class StopOrders:
         async with self._store.read() as tx:
             found = await _of(tx, order)
         return None if found is None else found.covers
+
+    async def open_steps(self) -> frozenset[tuple[str, int]]:
+        """The plans' steps of which anything is in force, or not settled."""
+        held = select(remedy.c.plan, remedy.c.step).where(remedy.c.status.in_(rows.HELD))
+        unsettled = select(effect_claim.c.plan, effect_claim.c.step).where(effect_claim.c.state.in_(rows.UNSETTLED))
+        async with self._store.read() as tx:
+            found = [*(await tx.execute(held)).all(), *(await tx.execute(unsettled)).all()]
+        return frozenset((row.plan, row.step) for row in found)
 
     async def step(self, covered: HalfDone, asked: Sequence[Asked]) -> Step:
         at = (effect_claim.c.plan == covered.plan) & (effect_claim.c.step == covered.step)

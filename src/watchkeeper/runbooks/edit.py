@@ -47,13 +47,25 @@ def edited(
 
 
 def _offered(runbook: Runbook, action: Action, name: str) -> list[Expression]:
-    """Every expression that may have given this parameter of this action."""
+    """Every expression that may have given this parameter of this action; of several, those that can have this value.
+    Where more than one can, an edit keeps to all of them."""
     specs = (
         spec
         for spec in runbook.spec.actions
         if spec.intent is action.intent and spec.target.kind.value == action.target.kind
     )
-    return [spec.parameters[name] for spec in specs if name in spec.parameters]
+    every = [spec.parameters[name] for spec in specs if name in spec.parameters]
+    return [each for each in every if _gives(each, dict(action.parameters)[name])] or every
+
+
+def _gives(expression: Expression, value: Scalar) -> bool:
+    """Whether it can have come to this value: a literal to itself alone, a source to what lies within its bounds."""
+    if _not_a_number(value) or expression.value is None:
+        least = -math.inf if expression.min is None else expression.min
+        most = math.inf if expression.max is None else expression.max
+        return _not_a_number(value) or least <= float(value or 0) <= most
+    plain = expression.plus is None and not isinstance(expression.value, bool)
+    return not plain or value == expression.value * expression.times
 
 
 def _within(edit: PlanEdit, offered: Sequence[Expression], proposed: Scalar, former: Scalar) -> Scalar:
