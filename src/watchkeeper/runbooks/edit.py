@@ -70,7 +70,7 @@ def _gives(expression: Expression, value: Scalar) -> bool:
 
 def _within(edit: PlanEdit, offered: Sequence[Expression], proposed: Scalar, former: Scalar) -> Scalar:
     place, wanted = f"{edit.step}.{edit.name}", edit.value
-    whole = isinstance(proposed, int) or any(expression.round is not None for expression in offered)
+    whole = any(expression.round is not None for expression in offered)
     if _not_a_number(proposed) or _not_a_number(wanted):
         raise InputError(
             f"{place} cannot be set to {str(wanted)[:40]!r}",
