@@ -6,8 +6,9 @@ from sqlalchemy import func, select
 from tests.testbed.faces import Face
 
 from watchkeeper.agents.incidents import Status
+from watchkeeper.core.consents import ApprovalAnswered
 from watchkeeper.core.decisions import ApprovalTerms
-from watchkeeper.core.entries import ApprovalAnswered, EntryType
+from watchkeeper.core.entries import EntryType
 from watchkeeper.core.ids import ApprovalId
 from watchkeeper.core.principals import PrincipalKind, Role
 from watchkeeper.ledger.tables import evidence

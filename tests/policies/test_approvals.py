@@ -9,8 +9,9 @@ from tests.testbed.authority import Authority, a_change, a_person, a_plan, a_rec
 
 from watchkeeper.core.claims import EffectPhase
 from watchkeeper.core.clock import ManualClock
+from watchkeeper.core.consents import ApprovalAnswer, ApprovalAnswered
 from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord, Verdict
-from watchkeeper.core.entries import ApprovalAnswer, ApprovalAnswered, EntryType
+from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError
 from watchkeeper.core.ids import ApprovalId
 from watchkeeper.core.outcomes import Effect

@@ -7,6 +7,7 @@ from tests.testbed.authority import Authority, a_change, a_person, a_plan, a_rem
 
 from watchkeeper.core.claims import EffectPhase, EpochSeen
 from watchkeeper.core.clock import ManualClock
+from watchkeeper.core.consents import HalfDone
 from watchkeeper.core.entries import EntryType, StopRecorded
 from watchkeeper.core.errors import ForbiddenError, InputError, RefusedError
 from watchkeeper.core.outcomes import Effect
@@ -73,6 +74,11 @@ async def test_invariant_2_a_stop_lists_what_is_in_flight_and_what_stands_half_d
         epoch=EpochSeen(scope="environment:prod", epoch=1),
         by=OLGA,
         in_flight=tuple(claim.id for claim in report.in_flight),
+        half_done=(
+            HalfDone(incident=PLAN.incident, plan=PLAN.id, step=0),
+            HalfDone(incident=held.incident, plan=held.id, step=0, remedy=remedy.id),
+            HalfDone(incident=unknown.incident, plan=unknown.plan, step=0),
+        ),
     )
 
 

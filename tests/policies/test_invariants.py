@@ -16,6 +16,7 @@ from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.decisions import (
     ActionRequest,
     AgentStanding,
+    ApprovalTerms,
     Autonomy,
     BudgetReading,
     Burn,
@@ -69,10 +70,23 @@ caps = st.fixed_dictionaries(
     },
 )
 approval = st.builds(
-    lambda roles, quorum, ttl: {"roles": roles, "quorum": quorum, "ttl": ttl},
+    lambda roles, quorum, ttl, more: {"roles": roles, "quorum": quorum, "ttl": ttl, **more},
     st.lists(st.sampled_from(("approver", "operator")), min_size=1),
     st.integers(1, 3),
     st.sampled_from(("5m", "1h")),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "notAuthor": st.booleans(),
+            "separate": st.booleans(),
+            "escalation": st.sampled_from(
+                (
+                    [{"after": "2m", "roles": ["operator"]}],
+                    [{"after": "2m", "notify": ["pager"]}, {"after": "1m", "roles": ["admin"], "notify": ["b.2", "a"]}],
+                )
+            ),
+        },
+    ),
 )
 terms = {
     "caps": caps,
@@ -198,11 +212,21 @@ inputs = st.builds(
 )
 
 
+def no_easier(new: ApprovalTerms, old: ApprovalTerms) -> bool:
+    """The same people, no fewer of them, in no more time, and no more of them than before."""
+    return (
+        (new.roles, new.escalation) == (old.roles, old.escalation)
+        and new.quorum >= old.quorum
+        and new.ttl_s <= old.ttl_s
+        and new.not_author >= old.not_author
+        and new.separate >= old.separate
+    )
+
+
 def no_wider(after: Decision, before: Decision) -> bool:
     """`after` permits nothing that `before` did not."""
     approvals = after.verdict is not Verdict.REQUIRE_APPROVAL or all(
-        any(new.roles == old.roles and new.quorum >= old.quorum and new.ttl_s <= old.ttl_s for new in after.approvals)
-        for old in before.approvals
+        any(no_easier(new, old) for new in after.approvals) for old in before.approvals
     )
     shorter = before.remedy_ttl_s is None or (
         after.remedy_ttl_s is not None and after.remedy_ttl_s <= before.remedy_ttl_s

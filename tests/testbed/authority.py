@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.core.actions import Action, ActionKind, Change, FieldChange, Intent, Target
 from watchkeeper.core.claims import Claim, EffectPhase, EpochSeen, authority_scopes
 from watchkeeper.core.clock import Clock, ManualClock
+from watchkeeper.core.consents import ApprovalAnswer
 from watchkeeper.core.decisions import ApprovalTerms, Autonomy, Decision, DecisionInput, DecisionRecord, Verdict
 from watchkeeper.core.digest import digest_of
-from watchkeeper.core.entries import ApprovalAnswer, EntryType, Envelope
+from watchkeeper.core.entries import EntryType, Envelope
 from watchkeeper.core.findings import FailureMode, Severity
 from watchkeeper.core.ids import ApprovalId, DecisionId, IncidentId, PlanId, RemedyId
 from watchkeeper.core.model import Contract
@@ -28,9 +29,11 @@ from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.tables import ledger_staged
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import ClaimRequest, Claims, Taken
+from watchkeeper.policies.edits import Edits
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.stops import StopOrders
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.store.engine import Store
 
@@ -161,6 +164,8 @@ class Authority:
         self.epochs = Epochs(self.store, self.ledger, self.clock)
         self.approvals = Approvals(self.store, self.ledger, self.clock)
         self.claims = Claims(self.store, self.ledger, self.clock, self._active, grace_s=2)
+        self.edits = Edits(self.store, self.ledger, self.approvals, self.clock)
+        self.stops = StopOrders(self.store)
         self.remedies = Remedies(self.store, self.ledger)
         self.facts = Facts(self.store)
         self.trust = Trust(self.store, self.ledger, self.clock)

@@ -6,6 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from watchkeeper.core.actions import Action, ActionKind, Change, FieldChange, Intent, Target
 from watchkeeper.core.claims import Claim, EffectPhase, EpochSeen
+from watchkeeper.core.consents import (
+    ApprovalAnswer,
+    ApprovalAnswered,
+    ApprovalEscalated,
+    ApprovalRequested,
+    PlanEdit,
+    PlanEdited,
+)
 from watchkeeper.core.decisions import (
     ActionRequest,
     ApprovalTerms,
@@ -22,9 +30,6 @@ from watchkeeper.core.decisions import (
 from watchkeeper.core.diagnosis import Cause, Diagnosis
 from watchkeeper.core.digest import digest_of, sha256
 from watchkeeper.core.entries import (
-    ApprovalAnswer,
-    ApprovalAnswered,
-    ApprovalRequested,
     Archived,
     CallRecorded,
     ClaimRefused,
@@ -346,6 +351,33 @@ def _consent() -> dict[EntryType, tuple[str, Contract]]:
                 by=PERSON,
                 comment=_ref(EvidenceKind.COMMENT),
                 via="terminal",
+            ),
+        ),
+        EntryType.APPROVAL_ESCALATED: (
+            INCIDENT,
+            ApprovalEscalated(
+                approval=APPROVAL,
+                incident=INCIDENT,
+                plan_hash=plan_hash,
+                node="grant/throttle",
+                term=0,
+                step=1,
+                roles=("operator",),
+                notified=("pager",),
+            ),
+        ),
+        EntryType.PLAN_EDITED: (
+            INCIDENT,
+            PlanEdited(
+                approval=APPROVAL,
+                incident=INCIDENT,
+                plan=PLAN,
+                plan_hash=plan_hash,
+                becomes=PlanId("pln_019b7c1d4e5f2011223344556699"),
+                becomes_hash=sha256(b"the edited plan"),
+                edits=(PlanEdit(step=0, name="rpm_limit", value=60),),
+                by=PERSON,
+                comment=_ref(EvidenceKind.COMMENT),
             ),
         ),
     }

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import httpx
 import uvicorn
@@ -18,20 +19,27 @@ from sqlalchemy import insert
 from tests.testbed.entries import a_decision, a_plan, one_of_each
 from tests.testbed.ledgers import Log
 from tests.testbed.stores import create_tables
+from watchkeeper.adapters.contract import Capability, Registry
+from watchkeeper.adapters.litellm.capabilities import CAPABILITIES
+from watchkeeper.agents.editing import Editing
 from watchkeeper.agents.held import HeldIncidents
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
 from watchkeeper.agents.records import Decided, Proposed
+from watchkeeper.agents.remediator.plan import Planner
+from watchkeeper.agents.remediator.world import World
+from watchkeeper.agents.stopping import Stopping
 from watchkeeper.agents.tables import incident_step
 from watchkeeper.api.app import create
 from watchkeeper.api.services import HealthReport, Services
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.bus.memory import MemoryBus
+from watchkeeper.core.actions import Action, Change, FieldChange, Intent, Target
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.entries import Draft, EntryType, FindingRecorded
-from watchkeeper.core.ids import ApprovalId, IncidentId
+from watchkeeper.core.ids import ApprovalId, IncidentId, new_id
 from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
@@ -48,11 +56,14 @@ from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
 from watchkeeper.policies.approvals import Approvals, draft
 from watchkeeper.policies.claims import Claims
 from watchkeeper.policies.decide import decide
+from watchkeeper.policies.edits import Edits
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.load import pack
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.stops import StopOrders
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
+from watchkeeper.runbooks.loader import load_catalog
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.inbox import Inbox
 from watchkeeper.signals.intake import Intake
@@ -60,6 +71,27 @@ from watchkeeper.signals.sources import SourceBook
 from watchkeeper.store.engine import Store
 
 SELF = Principal(id="daemon", kind=PrincipalKind.DAEMON, roles=(), authenticated_by="internal")
+
+
+class Willing:
+    """Adapters that take every action, on targets where nothing was set before."""
+
+    def get(self, name: str) -> Willing:
+        return self
+
+    def capability(self, target: Target, intent: Intent) -> Capability | None:
+        return next((each for each in CAPABILITIES if (each.intent, each.target_kind) == (intent, target.kind)), None)
+
+    async def dry_run(self, action: Action) -> Change:
+        fields = tuple(FieldChange(path=name, before=None, after=value) for name, value in action.parameters)
+        return Change(target=action.target, intent=action.intent, fields=fields)
+
+
+def an_editable_plan() -> Plan:
+    """A throttle by the shipped runbook, whose limit a person may move."""
+    plan, runbook = a_plan(), load_catalog(()).get("throttle-runaway-caller")
+    action = plan.actions[0].model_copy(update={"parameters": (("rpm_limit", 30),)})
+    return plan.model_copy(update={"runbook": runbook.ref, "actions": (action,)})
 
 
 @dataclass(frozen=True)
@@ -86,13 +118,15 @@ class Face:
         """An open incident with one finding."""
         recorded = one_of_each()[EntryType.FINDING].data
         assert isinstance(recorded, FindingRecorded)
-        finding = recorded.finding.model_copy(update={"evidence": ()})  # these bodies are nowhere
+        first = not await self.services.incidents.list(include_closed=True, limit=1)
+        changes = {"evidence": ()} | ({} if first else {"id": new_id("fnd", self.clock.now())})
+        finding = recorded.finding.model_copy(update=changes)  # the bodies of its evidence are nowhere
         return await self.services.incidents.open(finding, b'{"calls_per_min": 412}')
 
-    async def waiting(self) -> ApprovalId:
+    async def waiting(self, plan: Plan | None = None) -> ApprovalId:
         """An incident whose plan waits for a person, with its steps and entries as the nodes write them."""
         incident = await self.incident()
-        plan = a_plan().model_copy(update={"incident": incident})
+        plan = (plan or a_plan()).model_copy(update={"incident": incident})
         given = a_decision().input.model_copy(update={"incident": incident, "plan_hash": plan.plan_hash})
         decision = decide(await self.services.versions.active(), given)
         record = DecisionRecord(id=a_decision().id, input=given, decision=decision)
@@ -147,6 +181,8 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         epochs=Epochs(store, log.ledger, clock),
         remedies=Remedies(store, log.ledger),
         trust=Trust(store, log.ledger, clock),
+        editing=_editing(store, clock, log, evidence),
+        stopping=Stopping(store, Incidents(store, log.ledger, evidence, clock), StopOrders(store), clock),
         outbox=outbox,
         versions=versions,
         log=log.reader,
@@ -161,6 +197,14 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
         witnessing=Witnesses((), book, None),
         store=store,
     )
+
+
+def _editing(store: Store, clock: ManualClock, log: Log, evidence: Evidence) -> Editing:
+    """Its targets take every throttle, and were unlimited before."""
+    approvals = Approvals(store, log.ledger, clock)
+    planner = Planner(load_catalog(()), cast(World, None), cast(Registry, Willing()))
+    incidents = Incidents(store, log.ledger, evidence, clock)
+    return Editing(store, clock, incidents, approvals, Edits(store, log.ledger, approvals, clock), planner, evidence)
 
 
 def _upkeep(store: Store, clock: ManualClock, log: Log, archive: Path) -> Upkeep:
@@ -196,7 +240,7 @@ def serving(directory: Path) -> Iterator[Served]:
 
     async def main() -> None:
         async with opened(directory) as face:
-            approval = await face.waiting()
+            approval = await face.waiting(an_editable_plan())
             incident = (await face.services.approvals.get(approval)).request.incident
             server = uvicorn.Server(uvicorn.Config(face.app, host="127.0.0.1", port=0, log_level="error"))
             task = asyncio.create_task(server.serve())

@@ -28,9 +28,11 @@ from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.edits import Edits
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.stops import StopOrders
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.state import SignalState
@@ -48,6 +50,8 @@ class Timing(Contract):
     """How often an unknown effect is observed before a person is called."""
     approval_ttl_s: int = Field(default=1800, gt=0)
     """How long an approval may be given where policy sets no shorter time."""
+    approval_batch_s: float = Field(default=150.0, ge=0)
+    """The same people are told of plans that wait for them at most once in this time, of all that wait together."""
     inconclusive_extensions: int = Field(default=2, ge=0)
     """How often the last horizon is waited for again while there is too little traffic to tell."""
     claim_s: float = Field(default=5.0, gt=0, le=10)
@@ -73,6 +77,8 @@ class Crew:
     epochs: Epochs
     approvals: Approvals
     claims: Claims
+    edits: Edits
+    stops: StopOrders
     remedies: Remedies
     facts: Facts
     trust: Trust

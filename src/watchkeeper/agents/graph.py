@@ -30,7 +30,7 @@ EDGES: dict[str, tuple[str, ...]] = {
     "diagnose": ("propose", "escalate"),
     "propose": ("decide", "escalate"),
     "decide": ("execute", "approve", "escalate"),
-    "approve": ("approve", "execute", "escalate", "undo"),
+    "approve": ("approve", "propose", "execute", "escalate", "undo"),
     "execute": ("verify", "undo", "escalate", "close", "diagnose", "hold", "wait"),
     "verify": ("verify", "wait", "hold", "undo"),
     "hold": ("wait", "release", "undo", "escalate", "close"),

@@ -241,21 +241,28 @@ class Incidents:
     async def ask(self, incident: IncidentId, request: Request, by: Principal) -> None:
         """Leaves a person's request for the incident's next step, and records who asked. Refused once the incident is
         closed."""
+        async with self._store.write() as tx:
+            await self.order(tx, incident, request, by)
+
+    async def order(
+        self, tx: AsyncConnection, incident: IncidentId, request: Request, by: Principal, stop: OrderId | None = None
+    ) -> OrderId:
+        """The same in the caller's transaction. `stop`: the order of `stop --then-undo` that this one is part of."""
         now = self._clock.now()
         order = OrderId(new_id("ord", now))
         asked = {"request": request, "order_id": order, "requested_by": canonical_model(by), "wake_at": now}
-        async with self._store.write() as tx:
-            done = await tx.execute(
-                update(incidents).where(incidents.c.id == incident, incidents.c.status != Status.CLOSED).values(**asked)
+        done = await tx.execute(
+            update(incidents).where(incidents.c.id == incident, incidents.c.status != Status.CLOSED).values(**asked)
+        )
+        if done.rowcount == 0:
+            raise ConflictError(
+                f"incident {incident} is closed or unknown: nothing of it is in force",
+                cause="its remedy was already given back",
+                next_step=f"watchkeeper ledger show {incident}",
             )
-            if done.rowcount == 0:
-                raise ConflictError(
-                    f"incident {incident} is closed or unknown: nothing of it is in force",
-                    cause="its remedy was already given back",
-                    next_step=f"watchkeeper ledger show {incident}",
-                )
-            ordered = OrderRecorded(order=order, incident=incident, kind=OrderKind(request), by=by)
-            await self._ledger.append(tx, Draft(type=EntryType.ORDER, subject=incident, data=ordered))
+        ordered = OrderRecorded(order=order, incident=incident, kind=OrderKind(request), by=by, stop=stop)
+        await self._ledger.append(tx, Draft(type=EntryType.ORDER, subject=incident, data=ordered))
+        return order
 
     async def answered(self, tx: AsyncConnection, incident: IncidentId, order: OrderId) -> None:
         """The order has been taken up. One that was given since is not: it waits for its turn."""

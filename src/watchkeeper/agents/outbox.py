@@ -24,7 +24,7 @@ from watchkeeper.agents.tables import notification
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.digest import digest_of
 from watchkeeper.core.errors import ConfigError
-from watchkeeper.core.ids import IncidentId
+from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract, Instant, format_instant
 from watchkeeper.policies.rows import insert_or_ignore
 from watchkeeper.store.engine import Store
@@ -34,6 +34,18 @@ log = structlog.get_logger(__name__)
 WAITING, SENT, GIVEN_UP = "waiting", "sent", "given_up"
 GIVE_UP = timedelta(days=3)
 KEEP = timedelta(days=7)
+
+
+class Waiting(Contract):
+    """A plan that waits for people: who may answer it, until when, and which requests it takes the place of."""
+
+    approval: ApprovalId
+    incident: IncidentId
+    plan_hash: str
+    proposed: tuple[str, ...]
+    roles: tuple[str, ...]
+    expires: Instant
+    supersedes: tuple[ApprovalId, ...] = ()
 
 
 class Notice(Contract):
@@ -53,6 +65,8 @@ class Notice(Contract):
     half_done: tuple[str, ...] = ()
     to_change: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    approvals: tuple[Waiting, ...] = ()
+    """All plans that wait for the same people; the notice is about the first one's incident."""
 
     def dedup(self, sink: str) -> str:
         """The same for the same notice to the same sink, however often it is sent; another for any other. What a
@@ -148,10 +162,14 @@ class Outbox:
     def sinks(self) -> tuple[str, ...]:
         return tuple(sorted(self._sinks))
 
-    async def put(self, tx: AsyncConnection, notice: Notice) -> None:
-        """One row per sink in the caller's transaction; the same notice put twice is one."""
+    def those(self, named: tuple[str, ...]) -> tuple[str, ...]:
+        """The sinks of these names; all, where none of them is configured: somebody is told."""
+        return tuple(name for name in self.sinks if name in named) or self.sinks
+
+    async def put(self, tx: AsyncConnection, notice: Notice, only: tuple[str, ...] | None = None) -> None:
+        """One row per sink (`only` these) in the caller's transaction; the same notice put twice is one."""
         now, put = self._clock.now(), insert_or_ignore(tx)
-        for name in self.sinks:
+        for name in self.sinks if only is None else only:
             row = {
                 "incident": notice.incident,
                 "sink": name,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from watchkeeper.core.claims import EpochSeen
+from watchkeeper.core.consents import ApprovalRequested
 from watchkeeper.core.decisions import DecisionRecord
-from watchkeeper.core.entries import ApprovalRequested
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.outcomes import EffectOutcome, Outcome
 from watchkeeper.core.plans import Plan

@@ -40,6 +40,9 @@ class Deed:
 
     @property
     def origin(self) -> Origin:
+        """A plan that a person edited says as much of the person: it is kept apart, whoever let it run."""
+        if self.plan.authors:
+            return Origin.EDITED
         match self.record.decision.verdict:
             case Verdict.SHADOW:
                 return Origin.SHADOW

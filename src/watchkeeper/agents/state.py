@@ -13,7 +13,11 @@ class WatchState(TypedDict, total=False):
     next: str
     """The node to run next."""
     attempt: int
-    """How often a plan was made anew (stale, refused)."""
+    """How often a plan was made anew (stale, refused, edited)."""
+    edits: int
+    """How often of these because a person edited the plan."""
+    edited: str
+    """The approval whose plan a person edited into the one to propose next; empty if the next plan is our own."""
     cycle: int
     """How often the plan was applied: 0 at first, +1 for each re-application after a relapse."""
     horizon: int

@@ -8,8 +8,8 @@ from sqlalchemy import or_, select
 from watchkeeper.agents.records import Decided, Proposed
 from watchkeeper.agents.tables import incident_step
 from watchkeeper.core.actions import FieldChange, Intent, Target
+from watchkeeper.core.consents import ApprovalAnswered, ApprovalEscalated, ApprovalRequested
 from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
-from watchkeeper.core.entries import ApprovalAnswered, ApprovalRequested
 from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract, Instant
@@ -41,6 +41,8 @@ class ApprovalView(Contract):
     decision: DecisionRecord
     terms: tuple[ApprovalTerms, ...]
     answers: tuple[ApprovalAnswered, ...]
+    reached: tuple[ApprovalEscalated, ...] = ()
+    """The steps of the escalation that were due: these roles may answer too."""
 
 
 async def view(store: Store, approval: Approval) -> ApprovalView:
@@ -58,6 +60,7 @@ async def view(store: Store, approval: Approval) -> ApprovalView:
         decision=decision,
         terms=request.terms,
         answers=approval.answers,
+        reached=approval.reached,
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
+from watchkeeper.agents.stopping import StopUndo
 from watchkeeper.api.auth import Admin, Operator, Viewer, Wired
 from watchkeeper.api.services import HealthReport
 from watchkeeper.core.claims import Claim, EpochSeen
+from watchkeeper.core.ids import OrderId
 from watchkeeper.core.model import Contract
-from watchkeeper.policies.epochs import EpochStatus, StopReport
+from watchkeeper.policies.epochs import EpochStatus, StopReport, StopStanding
 from watchkeeper.signals.sources import SourceReport
 
 router = APIRouter(tags=["authority"])
@@ -21,6 +23,12 @@ class ScopeGiven(Contract):
     scope: str = Field(
         default="all", max_length=256, pattern=r"^(all|(environment|service|agent|action|target):[^\s]+)$"
     )
+
+
+class StopGiven(ScopeGiven):
+    """`then_undo`: the caller also orders that what stands half done in the scope is undone."""
+
+    then_undo: bool = False
 
 
 class Status(Contract):
@@ -40,9 +48,21 @@ class Status(Contract):
 
 
 @router.post("/v1/stop")
-async def stop(given: ScopeGiven, wired: Wired, caller: Operator) -> StopReport:
+async def stop(given: StopGiven, wired: Wired, caller: Operator) -> StopReport:
     """Takes authority away in one commit; lists what was already sent and is not settled."""
-    return await wired.epochs.stop(given.scope, caller)
+    return await wired.epochs.stop(given.scope, caller, then_undo=given.then_undo)
+
+
+@router.get("/v1/stop")
+async def standing(wired: Wired, caller: Viewer, scope: str = Query(default="all", max_length=256)) -> StopStanding:
+    """Whether the scope is stopped, and what of it may still land or is not known."""
+    return await wired.epochs.standing(scope)
+
+
+@router.get("/v1/stop/undo/{order}")
+async def undone(order: OrderId, wired: Wired, caller: Viewer) -> StopUndo:
+    """What came of each step that a `then_undo` covers."""
+    return await wired.stopping.results(order)
 
 
 @router.post("/v1/resume")

@@ -31,11 +31,15 @@ class Problem(Contract):
     cause: str = ""
     next: str = ""
 
+    @classmethod
+    def of(cls, error: WatchkeeperError) -> Problem:
+        return cls(code=error.code, what=error.what, place=error.place, cause=error.cause, next=error.next_step)
+
 
 def install(app: FastAPI) -> None:
     @app.exception_handler(WatchkeeperError)
     async def _known(request: Request, error: WatchkeeperError) -> JSONResponse:
-        problem = Problem(code=error.code, what=error.what, place=error.place, cause=error.cause, next=error.next_step)
+        problem = Problem.of(error)
         later = {"Retry-After": RETRY_AFTER_S} if error.http_status == 503 else {}
         return JSONResponse(problem.model_dump(), status_code=error.http_status, headers=later)
 

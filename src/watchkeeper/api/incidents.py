@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Incident, Request
-from watchkeeper.api.approvals import ApprovalView, view
-from watchkeeper.api.auth import Known, Operator, Viewer, Wired
-from watchkeeper.api.services import Services
-from watchkeeper.core.entries import ApprovalAnswer
+from watchkeeper.api.auth import Operator, Viewer, Wired
 from watchkeeper.core.errors import ConflictError
-from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
-from watchkeeper.core.ids import ApprovalId, IncidentId
+from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.ledger.replays.story import StoryStep, story
-from watchkeeper.policies.approvals import may_answer
 
 router = APIRouter(tags=["incidents"])
-
-
-class Answer(Contract):
-    """`via` says how the person answered, for the record."""
-
-    answer: Literal["approved", "rejected"]
-    comment: str = Field(default="", max_length=2000)
-    via: str = Field(default="api", max_length=32, pattern=r"^[a-z0-9-]+$")
 
 
 class Closed(Contract):
@@ -83,33 +68,3 @@ async def close(incident: IncidentId, given: Closed, wired: Wired, caller: Opera
 @router.get("/v1/remedies")
 async def remedies(wired: Wired, caller: Viewer) -> list[Remedy]:
     return list(await wired.remedies.in_force())
-
-
-@router.get("/v1/approvals")
-async def approvals(wired: Wired, caller: Viewer) -> list[ApprovalView]:
-    """What waits for a person, oldest first."""
-    return [await view(wired.store, waiting) for waiting in await wired.approvals.pending()]
-
-
-@router.get("/v1/approvals/{approval}")
-async def approval(approval: ApprovalId, wired: Wired, caller: Viewer) -> ApprovalView:
-    return await view(wired.store, await wired.approvals.get(approval))
-
-
-@router.post("/v1/approvals/{approval}")
-async def answer(approval: ApprovalId, given: Answer, wired: Wired, caller: Known) -> ApprovalView:
-    """One person's answer, who holds a role that the approval's own terms name. It binds its plan hash, once."""
-    request = (await wired.approvals.get(approval)).request
-    may_answer(request, caller)
-    said = ApprovalAnswer(given.answer)
-    await wired.approvals.answer(approval, said, caller, via=given.via, comment=await _kept(wired, given.comment))
-    await wired.incidents.wake(request.incident)
-    return await view(wired.store, await wired.approvals.get(approval))
-
-
-async def _kept(wired: Services, comment: str) -> EvidenceRef | None:
-    """Free text is evidence, never part of a ledger entry."""
-    if not comment:
-        return None
-    async with wired.store.write() as tx:
-        return await wired.evidence.put(tx, EvidenceKind.COMMENT, comment.encode(), "text/plain")

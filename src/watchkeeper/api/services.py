@@ -8,8 +8,10 @@ from typing import Protocol
 
 from pydantic import Field
 
+from watchkeeper.agents.editing import Editing
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
+from watchkeeper.agents.stopping import Stopping
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.model import Contract, Instant
@@ -72,6 +74,8 @@ class Services:
     epochs: Epochs
     remedies: Remedies
     trust: Trust
+    editing: Editing
+    stopping: Stopping
     outbox: Outbox
     versions: PolicyVersions
     log: LogReader

@@ -1,42 +1,20 @@
-"""stop, resume, status."""
+"""resume, status."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.text import Text
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
-
-Scope = Annotated[
-    str,
-    typer.Argument(help="all, environment:E, service:E/S, agent:A, action:RUNBOOK/INTENT or target:ADAPTER/KIND/ID."),
-]
-
+from watchkeeper.cli.stop import Scope
 
 STATES = {"ok": "green", "waiting": "dim"}
 
 
 def register(app: typer.Typer) -> None:
-    @app.command()
-    def stop(context: typer.Context, scope: Scope = "all", json: Json = False) -> None:
-        """Take authority away in one atomic step. Says what was already sent."""
-        report = client(context).post("/v1/stop", {"scope": scope})
-        if json:
-            out.as_json(report)
-            return
-        out.say(Text.assemble(("stopped", "bold red"), out.plain(f" {report['scope']} at epoch {report['epoch']}")))
-        for claim in report["in_flight"]:
-            out.say(f"  in flight, may still land: {claim['key']}")
-        for remedy in report["half_done"]:
-            out.say(f"  stands as it is, changed by {remedy['incident']}:")
-            out.say(f"    {remedy['change']['target']['id']}")
-        if not report["in_flight"]:
-            out.say("  nothing was in flight")
-        out.say(f"  an admin lifts it: watchkeeper resume {scope}")
-
     @app.command()
     def resume(context: typer.Context, scope: Scope = "all", json: Json = False) -> None:
         """Lift a stop, as an admin. Decisions made before the stop are made anew."""

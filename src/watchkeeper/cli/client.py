@@ -68,7 +68,7 @@ class Client:
         except httpx.HTTPError as error:
             raise self._silent(error) from error
         if "problem" in last:
-            raise _told(last["problem"], reply.status_code)
+            raise told(last["problem"], reply.status_code)
         if not last or "done" in last:
             raise _foreign(reply)
         return last
@@ -108,12 +108,12 @@ class Client:
 
 def _problem(reply: httpx.Response) -> WatchkeeperError:
     try:
-        return _told(reply.json(), reply.status_code)
+        return told(reply.json(), reply.status_code)
     except (ValueError, KeyError, TypeError, AttributeError):
         return _foreign(reply)
 
 
-def _told(body: dict[str, Any], status: int) -> WatchkeeperError:
+def told(body: dict[str, Any], status: int) -> WatchkeeperError:
     """The daemon's error, as it told it."""
     error = WatchkeeperError(
         body["what"], cause=body.get("cause", ""), next_step=body.get("next", ""), place=body.get("place", "")

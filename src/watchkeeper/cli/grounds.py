@@ -16,7 +16,7 @@ from watchkeeper.agents.detector import basis as detector
 from watchkeeper.agents.detector.facts import Facts, StepRow
 from watchkeeper.agents.diagnoser import gateway
 from watchkeeper.cli.tell import edge, number, short, sli, value
-from watchkeeper.core import entries
+from watchkeeper.core import consents, entries
 from watchkeeper.core.claims import Claim
 from watchkeeper.core.decisions import ActionRequest, DecisionRecord
 from watchkeeper.core.diagnosis import Diagnosis
@@ -121,14 +121,14 @@ def _decision(data: DecisionRecord, basis: dict[str, object] | None) -> Iterator
 
 
 @made_from.register
-def _asked(data: entries.ApprovalRequested, basis: dict[str, object] | None) -> Iterator[Ground]:
+def _asked(data: consents.ApprovalRequested, basis: dict[str, object] | None) -> Iterator[Ground]:
     yield "decision", f"{data.decision} on plan {data.plan}"
     for terms in data.terms:
         yield "terms", f"{terms.quorum} of {' or '.join(terms.roles)} within {terms.ttl_s} s ({terms.node})"
 
 
 @made_from.register
-def _answered(data: entries.ApprovalAnswered, basis: dict[str, object] | None) -> Iterator[Ground]:
+def _answered(data: consents.ApprovalAnswered, basis: dict[str, object] | None) -> Iterator[Ground]:
     yield "plan", f"hash {short(data.plan_hash)}"
 
 

@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from watchkeeper import __version__
-from watchkeeper.cli import authority, config, incidents, policy, run_daemon, runbook, token, trust, witness
+from watchkeeper.cli import (
+    approvals,
+    authority,
+    config,
+    incidents,
+    policy,
+    run_daemon,
+    runbook,
+    stop,
+    token,
+    trust,
+    witness,
+)
 from watchkeeper.cli.context import Global
 from watchkeeper.cli.ledger import app as ledger
 from watchkeeper.cli.out import failure
@@ -22,7 +34,7 @@ from watchkeeper.core.errors import InputError, WatchkeeperError
 app = typer.Typer(
     help="The on-call watch for AI systems: detects, diagnoses, remediates inside your policy, and can replay it all.",
     epilog="Exit codes: 0 done, 1 failed, 2 bad input, 4 not found, 5 conflict, 6 forbidden, 7 unavailable, 8 refused, "
-    "9 target error, 10 verification failed, 11 a policy would decide otherwise.",
+    "9 target error, 10 verification failed, 11 a policy would decide otherwise, 12 stopped, but not all is known.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,6 +61,8 @@ def main(
 
 run_daemon.register(app)
 incidents.register(app)
+approvals.register(app)
+stop.register(app)
 authority.register(app)
 trust.register(app)
 app.add_typer(config.app, name="config")

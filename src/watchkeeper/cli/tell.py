@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import singledispatch
 
-from watchkeeper.core import entries
+from watchkeeper.core import consents, entries
 from watchkeeper.core.actions import Change
 from watchkeeper.core.claims import Claim
-from watchkeeper.core.decisions import DecisionRecord, GateResult
+from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord, GateResult
 from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.model import Contract, Scalar
 from watchkeeper.core.outcomes import EffectOutcome, Outcome
@@ -78,19 +78,37 @@ def _decision(data: DecisionRecord) -> Iterator[str]:
     yield f"policy {short(decision.policy_version)}, decision {data.id}"
     yield from map(gate, decision.walk)
     for terms in decision.approvals:
-        yield f"needs {terms.quorum} of {' or '.join(terms.roles)} within {terms.ttl_s} s ({terms.node})"
+        yield f"needs {needed(terms)} within {terms.ttl_s} s ({terms.node})"
 
 
 @told.register
-def _asked(data: entries.ApprovalRequested) -> Iterator[str]:
+def _asked(data: consents.ApprovalRequested) -> Iterator[str]:
     yield f"asked for approval {data.approval} until {data.expires:%H:%M:%S} UTC"
     yield f"of plan hash {short(data.plan_hash)}"
+    if data.authors:
+        yield f"edited by {', '.join(data.authors)}"
+    if data.supersedes:
+        yield f"instead of {', '.join(data.supersedes)}"
 
 
 @told.register
-def _answered(data: entries.ApprovalAnswered) -> Iterator[str]:
+def _answered(data: consents.ApprovalAnswered) -> Iterator[str]:
     by = "" if data.by is None else f" by {data.by.id}, known by {data.by.authenticated_by}"
     yield f"{data.answer}{by}" + (f", via {data.via}" if data.via else "")
+
+
+@told.register
+def _asked_more(data: consents.ApprovalEscalated) -> Iterator[str]:
+    yield f"nobody answered {data.approval}: " + (f"{' or '.join(data.roles)} may too" if data.roles else "told again")
+    if data.notified:
+        yield f"told: {', '.join(data.notified)}"
+
+
+@told.register
+def _edited(data: consents.PlanEdited) -> Iterator[str]:
+    yield f"{data.plan} edited by {data.by.id} into {data.becomes}"
+    for edit in data.edits:
+        yield f"step {edit.step}: {edit.name} = {value(edit.value)}"
 
 
 @told.register
@@ -197,6 +215,10 @@ def _entries_pruned(data: entries.EntriesPruned) -> Iterator[str]:
 @told.register
 def _stop(data: entries.StopRecorded) -> Iterator[str]:
     yield f"{data.scope} {'stopped' if data.stopped else 'resumed'} by {data.by.id} at epoch {data.epoch.epoch}"
+    if data.in_flight:
+        yield f"in flight: {len(data.in_flight)}"
+    if data.half_done:
+        yield f"half done: {len(data.half_done)}" + (f", to be undone by order {data.undo}" if data.undo else "")
 
 
 @told.register
@@ -217,6 +239,14 @@ def _gap(data: entries.WatchGap) -> Iterator[str]:
 @told.register
 def _evicted(data: entries.Eviction) -> Iterator[str]:
     yield f"let go of {data.count} {data.what} ({data.reason})"
+
+
+def needed(terms: ApprovalTerms) -> str:
+    """`2 of approver, not its author`."""
+    words = [f"{terms.quorum} of {' or '.join(terms.roles)}"]
+    words += ["not its author"] if terms.not_author else []
+    words += ["who count for this alone"] if terms.separate else []
+    return ", ".join(words)
 
 
 def changed(change: Change) -> Iterator[str]:

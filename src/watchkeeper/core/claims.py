@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from watchkeeper.core.actions import Action
-from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, PlanId
+from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, OrderId, PlanId
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.subjects import Scope
 
@@ -42,6 +42,8 @@ class Claim(Contract):
     holder: str
     fence: int = Field(ge=1)
     taken: Instant
+    order: OrderId | None = None
+    """The person's order that an undo obeys."""
     not_after: Instant
     """The effect is not sent later than this; at most 10 s after `taken`."""
 

@@ -218,13 +218,33 @@ class GateResult(Contract):
     limit: float | str | None = None
 
 
+class EscalationStep(Contract):
+    """While nobody has answered for `after_s` seconds: who holds one of `roles` may answer from then on too, and the
+    sinks that `notify` names are told; none named: all."""
+
+    after_s: int = Field(gt=0)
+    roles: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+
+
+def _unset(value: object) -> bool:
+    """What older decisions did not have is left out of the bytes of those that do not use it (decision 24)."""
+    return not value
+
+
 class ApprovalTerms(Contract):
-    """One requirement: `quorum` people who hold one of `roles`, before `ttl_s` seconds have passed."""
+    """One requirement: `quorum` people who hold one of `roles`, before `ttl_s` seconds have passed.
+
+    `not_author`: who edited the plan does not count. `separate`: where any term of a decision says so, a person counts
+    for one of them only."""
 
     node: str
     roles: tuple[str, ...]
     quorum: int = Field(default=1, ge=1)
     ttl_s: int = Field(gt=0)
+    not_author: bool = Field(default=False, exclude_if=_unset)
+    separate: bool = Field(default=False, exclude_if=_unset)
+    escalation: tuple[EscalationStep, ...] = Field(default=(), exclude_if=_unset)
 
 
 class Decision(Contract):

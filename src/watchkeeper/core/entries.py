@@ -17,11 +17,12 @@ from pydantic import Field, SerializeAsAny
 from watchkeeper.core.actions import Change
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.claims import Claim, EpochSeen
-from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
+from watchkeeper.core.consents import ApprovalAnswered, ApprovalEscalated, ApprovalRequested, HalfDone, PlanEdited
+from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.findings import Finding
-from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, OrderId, PlanId, RemedyId
+from watchkeeper.core.ids import ActionKey, ClaimId, IncidentId, OrderId, RemedyId
 from watchkeeper.core.model import Contract, Instant, format_instant
 from watchkeeper.core.outcomes import EffectOutcome, Outcome
 from watchkeeper.core.plans import Plan
@@ -45,6 +46,8 @@ class EntryType(StrEnum):
     DECISION = "dev.watchkeeper.decision.v1"
     APPROVAL_REQUESTED = "dev.watchkeeper.approval.requested.v1"
     APPROVAL_ANSWERED = "dev.watchkeeper.approval.answered.v1"
+    APPROVAL_ESCALATED = "dev.watchkeeper.approval.escalated.v1"
+    PLAN_EDITED = "dev.watchkeeper.plan.edited.v1"
     CLAIM = "dev.watchkeeper.claim.v1"
     CLAIM_REFUSED = "dev.watchkeeper.claim.refused.v1"
     CALL = "dev.watchkeeper.call.v1"
@@ -103,33 +106,6 @@ class FindingRecorded(Contract):
     finding: Finding
 
 
-class ApprovalRequested(Contract):
-    approval: ApprovalId
-    incident: IncidentId
-    plan: PlanId
-    plan_hash: str
-    decision: DecisionId
-    terms: tuple[ApprovalTerms, ...]
-    expires: Instant
-
-
-class ApprovalAnswer(StrEnum):
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-
-
-class ApprovalAnswered(Contract):
-    approval: ApprovalId
-    incident: IncidentId
-    plan_hash: str
-    answer: ApprovalAnswer
-    by: Principal | None
-    comment: EvidenceRef | None = None
-    via: str = ""
-    """`terminal`, `api`, `demo-timeout`: how the answer reached us."""
-
-
 class ClaimRefused(Contract):
     key: ActionKey
     incident: IncidentId
@@ -184,6 +160,8 @@ class OrderRecorded(Contract):
     kind: OrderKind
     by: Principal
     comment: EvidenceRef | None = None
+    stop: OrderId | None = None
+    """The order of `stop --then-undo` that this one is part of."""
 
 
 class StopRecorded(Contract):
@@ -194,6 +172,11 @@ class StopRecorded(Contract):
     epoch: EpochSeen
     by: Principal
     in_flight: tuple[ClaimId, ...] = ()
+    undo: OrderId | None = None
+    """The person's order to undo what stood half done, though it is stopped; `half_done` is what it covers."""
+    half_done: tuple[HalfDone, ...] = ()
+    not_listed: int = Field(default=0, ge=0)
+    """How much more was in flight or stood half done than an entry can hold."""
 
 
 class PolicyActivated(Contract):
@@ -268,6 +251,8 @@ ENTRY_DATA: dict[EntryType, type[Contract]] = {
     EntryType.DECISION: DecisionRecord,
     EntryType.APPROVAL_REQUESTED: ApprovalRequested,
     EntryType.APPROVAL_ANSWERED: ApprovalAnswered,
+    EntryType.APPROVAL_ESCALATED: ApprovalEscalated,
+    EntryType.PLAN_EDITED: PlanEdited,
     EntryType.CLAIM: Claim,
     EntryType.CLAIM_REFUSED: ClaimRefused,
     EntryType.CALL: CallRecorded,

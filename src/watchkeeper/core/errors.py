@@ -105,6 +105,14 @@ class PolicyDiffersError(WatchkeeperError):
     http_status = 409
 
 
+class UnsettledError(WatchkeeperError):
+    """Authority is taken away, and yet something may still land, is not known, or was not undone."""
+
+    code = "unsettled"
+    exit_code = 12
+    http_status = 409
+
+
 class PolicyError(InputError):
     code = "bad_policy"
 

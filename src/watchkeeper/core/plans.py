@@ -82,6 +82,9 @@ class Plan(Contract):
     release: Release | None
     """None: the remedy is not given back by us (it restores itself, or a person does)."""
     remedy_ttl_s: float = Field(gt=0)
+    authors: tuple[str, ...] = ()
+    """The people who edited it, by principal id, sorted; none: it came from evidence and runbook alone."""
+    edited_from: PlanId | None = None
 
     @property
     def plan_hash(self) -> str:

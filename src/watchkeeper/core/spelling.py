@@ -9,7 +9,7 @@ a float in a field of another type, is not written as one that was validated.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -36,10 +36,11 @@ _Schema = Mapping[str, Any]
 
 
 class _Shape(NamedTuple):
-    """Of a class of contracts: how many fields it has, and in which floats may stand."""
+    """Of a class of contracts: how many fields it has, in which floats may stand, and which are left out when."""
 
     fields: int
     floats: tuple[str, ...]
+    left_out: tuple[tuple[str, Callable[[object], bool]], ...]
 
 
 def spelled(model: BaseModel) -> bytes | None:
@@ -76,9 +77,13 @@ def _written(value: object) -> object:
     shape, fields = _shape(kind), value.__dict__
     if len(fields) != shape.fields:
         raise TypeError("it has more than its fields, or fewer")
-    if not shape.floats:
+    if not shape.floats and not shape.left_out:
         return fields
-    return fields | {name: _number(fields[name]) for name in shape.floats}
+    written = fields | {name: _number(fields[name]) for name in shape.floats}
+    for name, unwanted in shape.left_out:
+        if unwanted(fields[name]):
+            del written[name]
+    return written
 
 
 def _number(value: object) -> object:
@@ -104,7 +109,9 @@ def _shape(kind: type) -> _Shape:
             defined[each["ref"]] = each
         schema = defined[schema["schema_ref"]] if schema["type"] == "definition-ref" else schema["schema"]
     fields: Mapping[str, _Schema] = schema["fields"]
-    return _Shape(len(fields), tuple(name for name, field in fields.items() if _floats(field, defined)))
+    floats = tuple(name for name, field in fields.items() if _floats(field, defined))
+    given = ((name, field.get("serialization_exclude_if")) for name, field in fields.items())
+    return _Shape(len(fields), floats, tuple((name, unwanted) for name, unwanted in given if unwanted is not None))
 
 
 def _floats(schema: _Schema, defined: Mapping[str, _Schema]) -> bool:

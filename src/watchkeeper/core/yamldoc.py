@@ -114,7 +114,10 @@ class _Builder:
             line = mark.line + 1 if mark else 1
             raise self._error(f"not YAML: {failed.problem or failed.context}", place=f"{self._file}:{line}") from failed
         except yaml.YAMLError as failed:
-            raise self._error("not YAML: a character that YAML does not allow", place=self._file) from failed
+            found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+            line = text.count("\n", 0, found.start()) + 1 if found else 1
+            place = f"{self._file}:{line}"
+            raise self._error("not YAML: a character that YAML does not allow", place=place) from failed
 
     def _value(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> JsonValue:
         self._check(event, path)

@@ -51,9 +51,11 @@ from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.ledger.signing.note import VerifierKey
 from watchkeeper.policies.approvals import Approvals
 from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.edits import Edits
 from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.facts import Facts
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.stops import StopOrders
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.runbooks.loader import load_catalog
@@ -238,6 +240,7 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), ground.redactor, clock)
     adapters = _adapters(settings, recorder, clock)
     trust = Trust(store, ledger, clock)
+    approvals = Approvals(store, ledger, clock)
     return Crew(
         store=store,
         clock=clock,
@@ -250,7 +253,9 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
         planner=_planner(settings, signals, adapters, clock),
         versions=ground.versions,
         epochs=Epochs(store, ledger, clock),
-        approvals=Approvals(store, ledger, clock),
+        approvals=approvals,
+        edits=Edits(store, ledger, approvals, clock),
+        stops=StopOrders(store),
         claims=ground.claims,
         remedies=Remedies(store, ledger),
         facts=Facts(store),

@@ -23,11 +23,14 @@ from watchkeeper import __version__
 from watchkeeper.agents import graph
 from watchkeeper.agents.checkpoints import postgres_checkpoints, sqlite_checkpoints
 from watchkeeper.agents.closing import hand_over
+from watchkeeper.agents.editing import Editing
 from watchkeeper.agents.forget import Forgetter
 from watchkeeper.agents.incidents import Incident
 from watchkeeper.agents.nodes import table
 from watchkeeper.agents.runner import Runner
 from watchkeeper.agents.steps import Steps
+from watchkeeper.agents.stopping import Stopping
+from watchkeeper.agents.summons import Summons
 from watchkeeper.agents.watcher import Watcher
 from watchkeeper.api.app import create
 from watchkeeper.api.services import HealthReport, Services
@@ -57,6 +60,7 @@ log = structlog.get_logger(__name__)
 SELF = Principal(id="watchkeeper", kind=PrincipalKind.DAEMON, roles=(Role.OPERATOR,), authenticated_by="internal")
 DUE_S = 0.5
 INBOX_S = 1.0
+SUMMON_S, STOPPING_S = 2.0, 1.0
 SAVE_S = 15.0
 PRUNE_S = 60.0
 TIDY = "*/10 * * * *"
@@ -79,6 +83,9 @@ class Daemon:
         )
         self._forgetter = Forgetter(parts.store, crew.incidents, parts.claims, crew.remedies, saver, parts.clock)
         self._sentry = sentry(parts, self._opened)
+        batch_s = parts.settings.timing.approval_batch_s
+        self._summons = Summons(parts.store, crew.incidents, crew.approvals, crew.outbox, parts.clock, batch_s)
+        self._stopping = Stopping(parts.store, crew.incidents, crew.stops, parts.clock)
         self._trust = Trust(
             parts.store,
             parts.ledger,
@@ -149,6 +156,8 @@ class Daemon:
             epochs=crew.epochs,
             remedies=crew.remedies,
             trust=crew.trust,
+            editing=self._editing(),
+            stopping=self._stopping,
             outbox=crew.outbox,
             versions=parts.versions,
             log=parts.log,
@@ -163,6 +172,12 @@ class Daemon:
             witnessing=parts.witnesses,
             store=parts.store,
             guarding=self._guarding,
+        )
+
+    def _editing(self) -> Editing:
+        parts, crew = self._parts, self._parts.crew
+        return Editing(
+            parts.store, parts.clock, crew.incidents, crew.approvals, crew.edits, crew.planner, parts.evidence
         )
 
     def health(self) -> HealthReport:
@@ -200,6 +215,8 @@ class Daemon:
         jobs.every(parts.settings.detect_every_s, "detect", self._detect, Duty.WATCH)
         for sink in parts.crew.outbox.sinks:
             jobs.every(1.0, f"notify {sink}", partial(parts.crew.outbox.send_due, sink), Duty.WATCH)
+        jobs.every(SUMMON_S, "summon", self._summons.run_once)
+        jobs.every(STOPPING_S, "undo under a stop", self._stopping.run_once)
         jobs.every(10.0, "reconcile", parts.reconciler.run_once)
         jobs.every(SAVE_S, "save", parts.pump.save)
         jobs.every(PRUNE_S, "prune", self._prune)

@@ -3,32 +3,36 @@
 An approval binds one plan hash, once, until it expires (invariant 3). "Once" is one execution of the plan: the plan's
 first claim marks the approval as used by it, and later claims of that same plan (its next steps, its release, its undo,
 its re-application after a relapse, all within bounds the plan itself declares) ride on it, also after it has expired.
-Any other plan, an edited one too, has another hash and is approved anew.
-An answer counts only when a person with a required role gives it; each person counts once, and every term must reach
-its quorum with distinct people. One rejection rejects. It does not authenticate: `Principal` says how that was done.
+Any other plan, an edited one too, has another hash and is approved anew; the approval before it is superseded.
+Who counts is for `quorum`, what a claim believes for `binding`. It does not authenticate: `Principal` says how that was
+done.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.consents import ApprovalAnswer, ApprovalAnswered, ApprovalEscalated, ApprovalRequested
 from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord
-from watchkeeper.core.entries import ApprovalAnswer, ApprovalAnswered, ApprovalRequested, Draft, EntryType
-from watchkeeper.core.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError
+from watchkeeper.core.entries import Draft, EntryType
+from watchkeeper.core.errors import ConflictError, ForbiddenError, NotFoundError
 from watchkeeper.core.evidence import EvidenceRef
 from watchkeeper.core.ids import ApprovalId, IncidentId, new_id
-from watchkeeper.core.model import Contract
+from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.plans import Plan
-from watchkeeper.core.principals import Principal, PrincipalKind, Role
+from watchkeeper.core.principals import Principal, Role
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.policies.tables import approval, approval_answer
+from watchkeeper.policies import rows
+from watchkeeper.policies.quorum import Panel, standing
+from watchkeeper.policies.tables import approval, approval_answer, approval_escalation
 from watchkeeper.store.engine import Store
 
 DEFAULT_TERMS = (ApprovalTerms(node="core", roles=(Role.APPROVER,), quorum=1, ttl_s=1800),)
@@ -40,17 +44,24 @@ class ApprovalState(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"
 
 
 class Approval(Contract):
-    """`answers` are those given so far, by person."""
+    """`answers` are those given so far, by person; `reached` are the steps of escalation that were due."""
 
     request: ApprovalRequested
     state: ApprovalState
     answers: tuple[ApprovalAnswered, ...] = ()
+    reached: tuple[ApprovalEscalated, ...] = ()
+    asked: Instant | None = None
+    told: Instant | None = None
+    """When people were told of it; None: not yet."""
 
 
-def draft(plan: Plan, record: DecisionRecord, now: datetime, ttl_s: float) -> ApprovalRequested:
+def draft(
+    plan: Plan, record: DecisionRecord, now: datetime, ttl_s: float, supersedes: tuple[ApprovalId, ...] = ()
+) -> ApprovalRequested:
     """The request for one plan; it lives for `ttl_s` or the shortest time a term allows."""
     terms = record.decision.approvals or DEFAULT_TERMS
     return ApprovalRequested(
@@ -61,6 +72,8 @@ def draft(plan: Plan, record: DecisionRecord, now: datetime, ttl_s: float) -> Ap
         decision=record.id,
         terms=terms,
         expires=now + timedelta(seconds=min(ttl_s, *(term.ttl_s for term in terms))),
+        authors=plan.authors,
+        supersedes=supersedes,
     )
 
 
@@ -69,13 +82,17 @@ class Approvals:
         self._store, self._ledger, self._clock = store, ledger, clock
 
     async def request(self, tx: AsyncConnection, requested: ApprovalRequested) -> ApprovalId:
-        """Asks, in the caller's transaction."""
+        """Asks, in the caller's transaction, and ends what it takes the place of."""
+        for old in requested.supersedes:
+            await self.supersede(tx, old, by=None)
         values = {
             "id": requested.approval,
             "incident": requested.incident,
             "plan_hash": requested.plan_hash,
             "state": ApprovalState.PENDING,
             "expires": requested.expires,
+            "audience": audience(requested),
+            "asked": self._clock.now(),
             "body": canonical_model(requested),
         }
         await tx.execute(insert(approval).values(**values))
@@ -91,15 +108,19 @@ class Approvals:
         by: Principal,
         via: str,
         comment: EvidenceRef | None = None,
+        plan_hash: str | None = None,
     ) -> ApprovalState:
-        """Records one person's answer and says what the approval has become."""
-        if answer is ApprovalAnswer.EXPIRED:
-            raise ForbiddenError("nobody answers `expired`; time does", next_step="watchkeeper approve or reject")
+        """Records one person's answer and says what the approval has become. `plan_hash`: the plan that the person
+        read; the answer to another one is refused."""
+        if answer not in (ApprovalAnswer.APPROVED, ApprovalAnswer.REJECTED):
+            raise ForbiddenError(f"nobody answers `{answer}`", next_step="watchkeeper approve or reject")
         try:
             async with self._store.write() as tx:
                 row = await _locked(tx, approval_id)
                 requested = ApprovalRequested.model_validate_json(row.body)
-                may_answer(requested, by)
+                if plan_hash not in (None, requested.plan_hash):
+                    raise _other_plan(requested)
+                Panel(requested, await _reached(tx, approval_id)).may_answer(by, answer)
                 state = await self._expire_one(tx, row, requested)
                 if state is ApprovalState.PENDING:
                     state = await self._count(tx, requested, answer, by, via, comment)
@@ -119,6 +140,57 @@ class Approvals:
                 next_step=f"watchkeeper incidents show {requested.incident}",
             )
         return state
+
+    async def supersede(
+        self, tx: AsyncConnection, approval_id: ApprovalId, by: Principal | None, comment: EvidenceRef | None = None
+    ) -> bool:
+        """Another plan takes its place: it never applies. False if it was used or had ended before. `by`: the person
+        whose edit it was."""
+        row = await _locked(tx, approval_id)
+        if row.state not in (ApprovalState.PENDING, ApprovalState.APPROVED) or row.used_by is not None:
+            return False
+        await tx.execute(update(approval).where(approval.c.id == row.id).values(state=ApprovalState.SUPERSEDED))
+        requested = ApprovalRequested.model_validate_json(row.body)
+        await self._append(tx, _answered(requested, ApprovalAnswer.SUPERSEDED, by, comment=comment))
+        return True
+
+    async def replaceable(self, incident: IncidentId) -> tuple[ApprovalId, ...]:
+        """Of the incident, what waits or was approved and not used: the next request takes its place."""
+        query = select(approval.c.id).where(
+            approval.c.incident == incident,
+            approval.c.state.in_((ApprovalState.PENDING, ApprovalState.APPROVED)),
+            approval.c.used_by.is_(None),
+        )
+        async with self._store.read() as tx:
+            return tuple(ApprovalId(each) for each in (await tx.execute(query.order_by(approval.c.id))).scalars())
+
+    async def escalate(self, tx: AsyncConnection, step: ApprovalEscalated) -> bool:
+        """A step of the escalation is due: recorded once, while the approval waits. False if there is nothing to do."""
+        row = await _locked(tx, step.approval)
+        if row.state != ApprovalState.PENDING or row.expires <= self._clock.now():
+            return False
+        values = {"approval": step.approval, "term": step.term, "step": step.step, "body": canonical_model(step)}
+        put = rows.insert_or_ignore(tx)(approval_escalation).values(values).on_conflict_do_nothing()
+        if (await tx.execute(put.returning(approval_escalation.c.approval))).first() is None:
+            return False
+        await self._ledger.append(tx, Draft(type=EntryType.APPROVAL_ESCALATED, subject=step.incident, data=step))
+        return True
+
+    async def mark_told(self, tx: AsyncConnection, approvals: Collection[ApprovalId]) -> tuple[ApprovalId, ...]:
+        """Which of these wait and had not been told of before; from now on they have."""
+        news = (
+            update(approval)
+            .where(approval.c.id.in_(approvals), approval.c.told.is_(None), approval.c.state == ApprovalState.PENDING)
+            .values(told=self._clock.now())
+        )
+        return tuple(ApprovalId(each) for each in (await tx.execute(news.returning(approval.c.id))).scalars())
+
+    async def last_told(self, whom: str) -> datetime | None:
+        """When these people were last told of anything that waits for them."""
+        latest = select(func.max(approval.c.told, type_=approval.c.told.type)).where(approval.c.audience == whom)
+        async with self._store.read() as tx:
+            told: datetime | None = (await tx.execute(latest)).scalar_one()
+        return told
 
     async def expire_due(self) -> tuple[IncidentId, ...]:
         """Closes pending approvals whose time is over; returns the incidents that wait for them."""
@@ -175,24 +247,18 @@ class Approvals:
         via: str,
         comment: EvidenceRef | None,
     ) -> ApprovalState:
-        data = ApprovalAnswered(
-            approval=requested.approval,
-            incident=requested.incident,
-            plan_hash=requested.plan_hash,
-            answer=answer,
-            by=by,
-            comment=comment,
-            via=via,
-        )
+        data = _answered(requested, answer, by, via=via, comment=comment)
         await tx.execute(
             insert(approval_answer).values(
                 approval=requested.approval, person=by.id, at=self._clock.now(), body=canonical_model(data)
             )
         )
-        state = _standing(requested.terms, await _answers(tx, requested.approval))
+        answers = await _answers(tx, requested.approval)
+        now = standing(requested, await _reached(tx, requested.approval), answers)
+        state = ApprovalState.PENDING if now is None else ApprovalState(now)
         if state is not ApprovalState.PENDING:
             await tx.execute(update(approval).where(approval.c.id == requested.approval).values(state=state))
-        await self._ledger.append(tx, Draft(type=EntryType.APPROVAL_ANSWERED, subject=requested.incident, data=data))
+        await self._append(tx, data)
         return state
 
     async def _expire_one(
@@ -202,65 +268,35 @@ class Approvals:
         if state is not ApprovalState.PENDING or self._clock.now() < requested.expires:
             return state
         await tx.execute(update(approval).where(approval.c.id == row.id).values(state=ApprovalState.EXPIRED))
-        data = ApprovalAnswered(
-            approval=requested.approval,
-            incident=requested.incident,
-            plan_hash=requested.plan_hash,
-            answer=ApprovalAnswer.EXPIRED,
-            by=None,
-        )
-        await self._ledger.append(tx, Draft(type=EntryType.APPROVAL_ANSWERED, subject=requested.incident, data=data))
+        await self._append(tx, _answered(requested, ApprovalAnswer.EXPIRED, None))
         return ApprovalState.EXPIRED
 
-
-async def use(tx: AsyncConnection, approval_id: ApprovalId | None, plan: Plan, now: datetime) -> None:
-    """In the claim's transaction: binds the approval to this plan, or refuses by name."""
-    row = None
-    if approval_id is not None:
-        query = select(approval).where(approval.c.id == approval_id).with_for_update()
-        row = (await tx.execute(query)).one_or_none()
-    if row is None:
-        raise _refused("the plan needs an approval and has none", "approval_missing")
-    if row.plan_hash != plan.plan_hash:
-        raise _refused(f"{row.id} approves another plan", "approval_other_plan")
-    if row.state != ApprovalState.APPROVED:
-        raise _refused(f"{row.id} is {row.state}", "approval_not_given")
-    if row.used_by == plan.id:
-        return
-    if row.used_by is not None:
-        raise _refused(f"{row.id} is used up", "approval_used")
-    if row.expires <= now:
-        raise _refused(f"{row.id} has expired", "approval_expired")
-    await tx.execute(update(approval).where(approval.c.id == row.id).values(used_by=plan.id, used_at=now))
+    async def _append(self, tx: AsyncConnection, data: ApprovalAnswered) -> None:
+        await self._ledger.append(tx, Draft(type=EntryType.APPROVAL_ANSWERED, subject=data.incident, data=data))
 
 
-def _standing(terms: tuple[ApprovalTerms, ...], answers: tuple[ApprovalAnswered, ...]) -> ApprovalState:
-    if any(given.answer is ApprovalAnswer.REJECTED for given in answers):
-        return ApprovalState.REJECTED
-    people = {given.by.id: given.by for given in answers if given.by is not None}
-    for term in terms:
-        if sum(_holds(person, term) for person in people.values()) < term.quorum:
-            return ApprovalState.PENDING
-    return ApprovalState.APPROVED
+def audience(requested: ApprovalRequested) -> str:
+    """Whom it asks first, in one word: requests with the same word wait for the same people."""
+    return ",".join(sorted({role for term in requested.terms for role in term.roles}))
 
 
-def _holds(person: Principal, term: ApprovalTerms) -> bool:
-    return Role.ADMIN in person.roles or any(role in term.roles for role in person.roles)
-
-
-def may_answer(requested: ApprovalRequested, by: Principal) -> None:
-    """Raises ForbiddenError unless `by` is a person with a role that one of the terms names (invariant 3)."""
-    if by.kind is not PrincipalKind.PERSON:
-        raise ForbiddenError(
-            f"{by.id} is not a person", cause="only people approve or reject", next_step="watchkeeper approve"
-        )
-    if not any(_holds(by, term) for term in requested.terms):
-        wanted = sorted({role for term in requested.terms for role in term.roles})
-        raise ForbiddenError(
-            f"{by.id} may not answer {requested.approval}",
-            cause=f"it takes one of the roles {', '.join(wanted)}",
-            next_step="ask somebody who has the role",
-        )
+def _answered(
+    requested: ApprovalRequested,
+    answer: ApprovalAnswer,
+    by: Principal | None,
+    *,
+    via: str = "",
+    comment: EvidenceRef | None = None,
+) -> ApprovalAnswered:
+    return ApprovalAnswered(
+        approval=requested.approval,
+        incident=requested.incident,
+        plan_hash=requested.plan_hash,
+        answer=answer,
+        by=by,
+        comment=comment,
+        via=via,
+    )
 
 
 async def _locked(tx: AsyncConnection, approval_id: ApprovalId) -> Row[tuple[object, ...]]:
@@ -276,17 +312,28 @@ async def _answers(tx: AsyncConnection, approval_id: str) -> tuple[ApprovalAnswe
     return tuple(ApprovalAnswered.model_validate_json(row.body) for row in found)
 
 
+async def _reached(tx: AsyncConnection, approval_id: str) -> tuple[ApprovalEscalated, ...]:
+    query = select(approval_escalation.c.body).where(approval_escalation.c.approval == approval_id)
+    found = await tx.execute(query.order_by(approval_escalation.c.term, approval_escalation.c.step))
+    return tuple(ApprovalEscalated.model_validate_json(row.body) for row in found)
+
+
 async def _whole(tx: AsyncConnection, row: Row[tuple[object, ...]]) -> Approval:
     return Approval(
         request=ApprovalRequested.model_validate_json(row.body),
         state=ApprovalState(row.state),
         answers=await _answers(tx, row.id),
+        reached=await _reached(tx, row.id),
+        asked=row.asked,
+        told=row.told,
     )
 
 
-def _refused(what: str, reason: str) -> RefusedError:
-    return RefusedError(
-        what, reason=reason, cause="an approval binds one plan, once, in time", next_step="watchkeeper approve"
+def _other_plan(requested: ApprovalRequested) -> ConflictError:
+    return ConflictError(
+        f"{requested.approval} is about another plan than the one that was read",
+        cause="the plan hash of the answer is not the one that was asked about",
+        next_step=f"watchkeeper approvals show {requested.approval}",
     )
 
 

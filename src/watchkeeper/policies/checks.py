@@ -23,7 +23,7 @@ from watchkeeper.core.ids import ActionKey, ApprovalId, OrderId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.sli import Sli, SliReading, SliStatus
-from watchkeeper.policies import approvals, rows
+from watchkeeper.policies import binding, rows, stops
 from watchkeeper.policies.tables import effect_claim, owned_field
 
 BREACH_MAX_AGE = timedelta(seconds=5)
@@ -46,6 +46,7 @@ class Refusal(StrEnum):
     APPROVAL_OTHER_PLAN = "approval_other_plan"
     APPROVAL_NOT_GIVEN = "approval_not_given"
     APPROVAL_USED = "approval_used"
+    APPROVAL_UNRECORDED = "approval_unrecorded"
     APPROVAL_EXPIRED = "approval_expired"
     MOOT = "moot"
     BREACH_UNKNOWN = "breach_unknown"
@@ -95,7 +96,7 @@ async def authorise(tx: AsyncConnection, request: ClaimRequest, active: ActiveVe
     await _not_stopped(tx, request)
     await _clock_runs_forward(tx, now)
     if request.record.decision.verdict is Verdict.REQUIRE_APPROVAL:
-        await approvals.use(tx, request.approval, request.plan, now)
+        await binding.use(tx, request.approval, request.plan, now)
     if request.phase is EffectPhase.APPLY:
         await _policy_unchanged(tx, request, active)
         _still_breached(request, now)
@@ -146,7 +147,8 @@ def _epochs_cover(request: ClaimRequest) -> None:
 
 
 async def _not_stopped(tx: AsyncConnection, request: ClaimRequest) -> None:
-    why = await rows.stopped_or_moved(tx, request.epochs, lock=True)
+    passes = await stops.passes(tx, request.order, request.plan.id, request.step)
+    why = await rows.stopped_or_moved(tx, request.epochs, lock=True, passes=passes)
     if why is not None:
         scope, reason = why
         raise refused(

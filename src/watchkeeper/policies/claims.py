@@ -25,7 +25,7 @@ from watchkeeper.core.errors import ConflictError, NotFoundError, RefusedError
 from watchkeeper.core.ids import ActionKey, ClaimId, IncidentId, new_id
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.policies import rows
+from watchkeeper.policies import rows, stops
 from watchkeeper.policies.checks import ActiveVersion, ClaimRequest, Refusal, action_key, authorise, refused
 from watchkeeper.policies.tables import claim_refused, effect_claim, owned_field
 from watchkeeper.store.engine import Priority, Store
@@ -104,7 +104,8 @@ class Claims:
         async with self._store.read() as tx:
             row = (await tx.execute(query)).one_or_none()
             ours = row is not None and row.fence == claim.fence and row.state == rows.OPEN
-            moved = await rows.stopped_or_moved(tx, claim.epochs, lock=False)
+            passes = await stops.passes(tx, claim.order, claim.plan, claim.step)
+            moved = await rows.stopped_or_moved(tx, claim.epochs, lock=False, passes=passes)
         return ours and moved is None and self._clock.now() < claim.not_after
 
     async def settle(self, claim: Claim, effect: Effect, code: str, also: Also | None = None) -> EffectOutcome:
@@ -274,6 +275,7 @@ def _claim(request: ClaimRequest, claim_id: ClaimId, *, fence: int, now: datetim
         holder=request.holder,
         fence=fence,
         taken=now,
+        order=request.order,
         not_after=now + timedelta(seconds=min(request.valid_s, MAX_CLAIM_S)),
     )
 

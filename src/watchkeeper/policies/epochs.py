@@ -15,15 +15,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.core.claims import Claim, EffectPhase, EpochSeen
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.consents import HalfDone
 from watchkeeper.core.entries import Draft, EntryType, StopRecorded
 from watchkeeper.core.errors import ForbiddenError, InputError
+from watchkeeper.core.ids import OrderId, new_id
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.core.remedies import Remedy
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.policies import rows
+from watchkeeper.policies import rows, stops
+from watchkeeper.policies.stops import StopOrder
 from watchkeeper.policies.tables import authority_epoch, effect_claim, remedy
 from watchkeeper.store.engine import Priority, Store
+
+MOST_COVERED, MOST_LISTED = 200, 500
+"""What an entry of a stop can hold: half-done steps, and claims in flight. A stop never fails for their number."""
 
 _SCOPE = re.compile(r"all|(environment|service|agent|action|target):\S{1,240}")
 
@@ -39,12 +45,30 @@ class EpochStatus(Contract):
 
 
 class StopReport(Contract):
-    """`in_flight` may still land; `half_done` is what we changed and now may not give back by ourselves."""
+    """`in_flight` may still land; `half_done` is what we changed and now may not give back by ourselves. `undo`: the
+    person's order to undo it all the same."""
 
     scope: str
     epoch: int
     in_flight: tuple[Claim, ...]
     half_done: tuple[Remedy, ...]
+    undo: OrderId | None = None
+    not_covered: int = 0
+    """How many half-done steps the order does not cover because they are too many: order it again for those."""
+
+
+class Unsettled(Contract):
+    """`unknown`: its target was asked and could not say; otherwise it may still be on its way."""
+
+    claim: Claim
+    unknown: bool
+
+
+class StopStanding(Contract):
+    scope: str
+    epoch: int
+    stopped: bool
+    unsettled: tuple[Unsettled, ...]
 
 
 class Epochs:
@@ -61,18 +85,60 @@ class Epochs:
             found = await tx.execute(select(authority_epoch).order_by(authority_epoch.c.scope))
             return tuple(EpochStatus.model_validate(dict(row._mapping)) for row in found)
 
-    async def stop(self, scope: str, by: Principal) -> StopReport:
-        """Takes the scope's authority away, at once and until a person lifts it."""
+    async def stop(self, scope: str, by: Principal, *, then_undo: bool = False) -> StopReport:
+        """Takes the scope's authority away, at once and until a person lifts it. `then_undo`: that person also orders,
+        in the same commit, that what stands half done is undone."""
         _checked(scope)
         if by.kind is not PrincipalKind.DAEMON:
             _must_operate(by, "stop")
+        if then_undo and by.kind is not PrincipalKind.PERSON:
+            raise ForbiddenError(
+                f"{by.id} may not order an undo",
+                cause="only a person orders what is done under a stop; nothing was stopped",
+                next_step=f"watchkeeper stop {scope}",
+            )
         async with self._store.write(Priority.STOP) as tx:
             await self._store.gate_exclusive(tx)
             epoch = await self._move(tx, scope, by, stopped=True)
             in_flight = await rows.unsettled(tx, scope)
             half_done = await _half_done(tx, scope)
-            await self._record(tx, scope, epoch, by, stopped=True, in_flight=in_flight)
-        return StopReport(scope=scope, epoch=epoch, in_flight=in_flight, half_done=half_done)
+            every = _steps(half_done, in_flight)
+            covers, flying = every[:MOST_COVERED], in_flight[:MOST_LISTED]
+            not_listed = len(every) - len(covers) + len(in_flight) - len(flying)
+            order = await self._order(tx, scope, epoch, by, covers) if then_undo and covers else None
+            data = StopRecorded(
+                scope=scope,
+                stopped=True,
+                epoch=EpochSeen(scope=scope, epoch=epoch),
+                by=by,
+                in_flight=tuple(claim.id for claim in flying),
+                undo=order,
+                half_done=covers,
+                not_listed=not_listed,
+            )
+            await self._ledger.append(tx, Draft(type=EntryType.STOP, subject=scope, data=data))
+        return StopReport(
+            scope=scope,
+            epoch=epoch,
+            in_flight=in_flight,
+            half_done=half_done,
+            undo=order,
+            not_covered=len(every) - len(covers) if order else 0,
+        )
+
+    async def standing(self, scope: str) -> StopStanding:
+        """Whether the scope is stopped, and what of it is not settled yet."""
+        _checked(scope)
+        query = select(authority_epoch).where(authority_epoch.c.scope == scope)
+        async with self._store.read() as tx:
+            row = (await tx.execute(query)).one_or_none()
+            unsettled = await rows.unsettled_with_state(tx, scope)
+        return StopStanding(
+            scope=scope,
+            epoch=0 if row is None else row.epoch,
+            stopped=row is not None and row.stopped,
+            unsettled=tuple(Unsettled(claim=claim, unknown=unknown) for claim, unknown in unsettled),
+        )
 
     async def resume(self, scope: str, by: Principal) -> EpochSeen:
         """Lifts a stop; only a person may."""
@@ -83,8 +149,10 @@ class Epochs:
         async with self._store.write(Priority.STOP) as tx:
             await self._store.gate_exclusive(tx)
             epoch = await self._move(tx, scope, by, stopped=False)
-            await self._record(tx, scope, epoch, by, stopped=False, in_flight=())
-        return EpochSeen(scope=scope, epoch=epoch)
+            lifted = EpochSeen(scope=scope, epoch=epoch)
+            data = StopRecorded(scope=scope, stopped=False, epoch=lifted, by=by)
+            await self._ledger.append(tx, Draft(type=EntryType.STOP, subject=scope, data=data))
+        return lifted
 
     async def _move(self, tx: AsyncConnection, scope: str, by: Principal, *, stopped: bool) -> int:
         row = (await tx.execute(select(authority_epoch).where(authority_epoch.c.scope == scope))).one_or_none()
@@ -96,24 +164,37 @@ class Epochs:
             await tx.execute(update(authority_epoch).where(authority_epoch.c.scope == scope).values(**values))
         return epoch
 
-    async def _record(
-        self,
-        tx: AsyncConnection,
-        scope: str,
-        epoch: int,
-        by: Principal,
-        *,
-        stopped: bool,
-        in_flight: tuple[Claim, ...],
-    ) -> None:
-        data = StopRecorded(
+    async def _order(
+        self, tx: AsyncConnection, scope: str, epoch: int, by: Principal, covers: tuple[HalfDone, ...]
+    ) -> OrderId:
+        """Places the order to undo, with every stop that stands now: those it may pass, at these epochs."""
+        now = self._clock.now()
+        found = await tx.execute(select(authority_epoch).where(authority_epoch.c.stopped))
+        stands = sorted((row.scope, row.epoch) for row in found)
+        order = StopOrder(
+            order=OrderId(new_id("ord", now)),
             scope=scope,
-            stopped=stopped,
-            epoch=EpochSeen(scope=scope, epoch=epoch),
+            epoch=epoch,
             by=by,
-            in_flight=tuple(claim.id for claim in in_flight),
+            at=now,
+            stands=tuple(EpochSeen(scope=name, epoch=at) for name, at in stands),
+            covers=covers,
         )
-        await self._ledger.append(tx, Draft(type=EntryType.STOP, subject=scope, data=data))
+        await stops.place(tx, order)
+        return order.order
+
+
+def _steps(half_done: tuple[Remedy, ...], in_flight: tuple[Claim, ...]) -> tuple[HalfDone, ...]:
+    """What is in force, and what may turn out to be."""
+    held = {
+        (each.plan, each.step): HalfDone(incident=each.incident, plan=each.plan, step=each.step, remedy=each.id)
+        for each in half_done
+    }
+    for claim in in_flight:
+        if claim.phase is EffectPhase.APPLY:
+            may_be = HalfDone(incident=claim.incident, plan=claim.plan, step=claim.step)
+            held.setdefault((claim.plan, claim.step), may_be)
+    return tuple(held[key] for key in sorted(held))
 
 
 async def _half_done(tx: AsyncConnection, scope: str) -> tuple[Remedy, ...]:

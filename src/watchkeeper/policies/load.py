@@ -56,7 +56,20 @@ def from_texts(files: Mapping[str, str]) -> PolicySet:
 
 
 def parse(text: str, file: str) -> list[tuple[PolicyDocument, str]]:
-    """The documents of one file, each with its place."""
+    """The documents of one file, each with its place. Raises PolicyError, also for what only one of them has wrong:
+    documents are taken whole or not at all."""
+    try:
+        return _parsed(text, file)
+    except PolicyError as error:
+        raise PolicyError(
+            error.what,
+            place=error.place,
+            cause=error.cause or "the document is not written as docs/policies.md says",
+            next_step=error.next_step or f"watchkeeper policy lint {file}",
+        ) from error
+
+
+def _parsed(text: str, file: str) -> list[tuple[PolicyDocument, str]]:
     found = []
     for document in yamldoc.parse(text, file, PolicyError):
         kind = document.data.get("kind") if isinstance(document.data, dict) else None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from watchkeeper.core.actions import Intent
 from watchkeeper.core.decisions import Autonomy
@@ -103,14 +103,43 @@ class FailurePolicy(StrEnum):
     REQUIRE_APPROVAL = "RequireApproval"
 
 
+SinkName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+
+
+class Escalation(Section):
+    """While nobody has answered for so long: these roles may answer too, these sinks are told (none named: all)."""
+
+    after: WholeSeconds
+    roles: Annotated[tuple[Role, ...], AfterValidator(lambda roles: tuple(sorted(set(roles))))] = ()
+    notify: Annotated[tuple[SinkName, ...], Field(max_length=16), AfterValidator(_as_set)] = ()
+
+
+def _by_time(steps: tuple[Escalation, ...]) -> tuple[Escalation, ...]:
+    if len({step.after for step in steps}) < len(steps):
+        raise ValueError("two steps are due at the same time: make one of them")
+    return tuple(sorted(steps, key=lambda step: step.after))
+
+
 class Approval(Section):
+    """`not_author`: who edited the plan does not count. `separate`: each person counts for one of the terms only."""
+
     roles: Roles
     quorum: int = Field(default=1, ge=1, le=20)
     ttl: WholeSeconds
+    not_author: bool = False
+    separate: bool = False
+    escalation: Annotated[tuple[Escalation, ...], Field(max_length=5), AfterValidator(_by_time)] = ()
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Approval:
+        if self.escalation and self.escalation[-1].after >= self.ttl:
+            raise ValueError("a step of the escalation is due only when the approval's ttl is over")
+        return self
 
 
 def _in_order(approvals: tuple[Approval, ...]) -> tuple[Approval, ...]:
-    return tuple(sorted(set(approvals), key=lambda each: (each.roles, each.quorum, each.ttl)))
+    """By what there was in the first version, then the rest: a document keeps its digest."""
+    return tuple(sorted(set(approvals), key=lambda each: (each.roles, each.quorum, each.ttl, each.model_dump_json())))
 
 
 class RequiredVerification(Section):

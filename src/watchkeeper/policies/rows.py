@@ -22,8 +22,11 @@ async def epochs_seen(tx: AsyncConnection, scopes: tuple[str, ...]) -> tuple[Epo
     return tuple(EpochSeen(scope=scope, epoch=known.get(scope, 0)) for scope in sorted(set(scopes)))
 
 
-async def stopped_or_moved(tx: AsyncConnection, seen: tuple[EpochSeen, ...], *, lock: bool) -> tuple[str, str] | None:
-    """The first scope that forbids, with why (`stopped` or `epoch_moved`); locks are shared and in order of scope."""
+async def stopped_or_moved(
+    tx: AsyncConnection, seen: tuple[EpochSeen, ...], *, lock: bool, passes: tuple[EpochSeen, ...] = ()
+) -> tuple[str, str] | None:
+    """The first scope that forbids, with why (`stopped` or `epoch_moved`); locks are shared and in order of scope.
+    `passes`: stops that do not forbid, each at its epoch and no other."""
     query = (
         select(authority_epoch)
         .where(authority_epoch.c.scope.in_([epoch.scope for epoch in seen]))
@@ -34,7 +37,7 @@ async def stopped_or_moved(tx: AsyncConnection, seen: tuple[EpochSeen, ...], *, 
     known = {row.scope: row for row in await tx.execute(query)}
     for epoch in seen:
         row = known.get(epoch.scope)
-        if row is not None and row.stopped:
+        if row is not None and row.stopped and EpochSeen(scope=row.scope, epoch=row.epoch) not in passes:
             return epoch.scope, "stopped"
         if (0 if row is None else row.epoch) != epoch.epoch:
             return epoch.scope, "epoch_moved"
@@ -43,11 +46,18 @@ async def stopped_or_moved(tx: AsyncConnection, seen: tuple[EpochSeen, ...], *, 
 
 async def unsettled(tx: AsyncConnection, scope: str = "all") -> tuple[Claim, ...]:
     """Claims whose effect may still land or is not known, oldest first."""
+    return tuple(claim for claim, _ in await unsettled_with_state(tx, scope))
+
+
+async def unsettled_with_state(tx: AsyncConnection, scope: str) -> tuple[tuple[Claim, bool], ...]:
+    """The same, and of each whether its target was asked and could not say."""
     found = await tx.execute(
-        select(effect_claim.c.body).where(effect_claim.c.state.in_(UNSETTLED)).order_by(effect_claim.c.taken)
+        select(effect_claim.c.body, effect_claim.c.state)
+        .where(effect_claim.c.state.in_(UNSETTLED))
+        .order_by(effect_claim.c.taken)
     )
-    claims = (Claim.model_validate_json(row.body) for row in found)
-    return tuple(claim for claim in claims if covers(claim, scope))
+    claims = ((Claim.model_validate_json(row.body), row.state == UNKNOWN) for row in found)
+    return tuple((claim, unknown) for claim, unknown in claims if covers(claim, scope))
 
 
 def covers(claim: Claim, scope: str) -> bool:

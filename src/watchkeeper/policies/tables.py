@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, text
 
-from watchkeeper.store.guards import append_only
+from watchkeeper.store.guards import Guard, append_only, guard
 from watchkeeper.store.metadata import METADATA, BigId, InstantText
 
 authority_epoch = Table(
@@ -31,8 +31,12 @@ approval = Table(
     Column("expires", InstantText, nullable=False),
     Column("used_by", String(64)),
     Column("used_at", InstantText),
+    Column("audience", String(256), index=True),
+    Column("asked", InstantText),
+    Column("told", InstantText),
     Column("body", LargeBinary, nullable=False),
 )
+"""`audience`: the roles that are asked. `told`: when people were told, with whatever else waited for them."""
 
 approval_answer = Table(
     "approval_answer",
@@ -42,6 +46,44 @@ approval_answer = Table(
     Column("at", InstantText, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
+
+approval_escalation = Table(
+    "approval_escalation",
+    METADATA,
+    Column("approval", String(64), ForeignKey("approval.id"), primary_key=True),
+    Column("term", Integer, primary_key=True, autoincrement=False),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+plan_edit = Table(
+    "plan_edit",
+    METADATA,
+    Column("approval", String(64), ForeignKey("approval.id"), primary_key=True),
+    Column("incident", String(64), nullable=False, index=True),
+    Column("plan", LargeBinary, nullable=False),
+    Column("at", InstantText, nullable=False),
+)
+"""The plan that a person made of the one that the approval asked about, until the incident takes it up and after."""
+
+stop_order = Table(
+    "stop_order",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("at", InstantText, nullable=False, index=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""A person's order to undo what a stop left half done. It holds only for the epochs that are in its body."""
+
+stop_undo = Table(
+    "stop_undo",
+    METADATA,
+    Column("order_id", String(64), primary_key=True),
+    Column("stop", String(64), ForeignKey("stop_order.id"), nullable=False, index=True),
+    Column("incident", String(64), nullable=False),
+    Column("at", InstantText, nullable=False),
+)
+"""The orders to single incidents that a stop's order came down to."""
 
 effect_claim = Table(
     "effect_claim",
@@ -143,5 +185,22 @@ policy_active = Table(
 )
 """One row, id 1."""
 
-for _table in (policy_document, policy_version, policy_activation):
+APPEND_ONLY = (
+    *(policy_document, policy_version, policy_activation),
+    *(approval_answer, approval_escalation, plan_edit, stop_order, stop_undo),
+)
+for _table in APPEND_ONLY:
     append_only(_table)
+guard(
+    approval,
+    Guard(
+        "approval",
+        "UPDATE",
+        "binds one plan, once",
+        "NEW.body <> OLD.body OR NEW.plan_hash <> OLD.plan_hash OR NEW.expires <> OLD.expires "
+        "OR NEW.used_by <> OLD.used_by OR (OLD.used_by IS NOT NULL AND NEW.used_by IS NULL) "
+        "OR (NEW.state <> OLD.state AND OLD.state NOT IN ('pending', 'approved'))",
+    ),
+    Guard("approval", "DELETE", "binds one plan, once"),
+    Guard("approval", "TRUNCATE", "binds one plan, once"),
+)

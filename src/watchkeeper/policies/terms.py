@@ -14,6 +14,7 @@ from typing import NamedTuple
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.decisions import ApprovalTerms
 from watchkeeper.core.manifest import Section
+from watchkeeper.policies.asking import Asked, asked_of, asking, stricter
 from watchkeeper.policies.conditions.budget import ErrorBudget
 from watchkeeper.policies.model import FailurePolicy, LimitSpec, PolicyDocument
 
@@ -52,8 +53,9 @@ def bits(terms: Iterable[Term]) -> int:
 class Key(NamedTuple):
     """`on_failure` is part of the key: a cap that denies and one that asks a person bound the same thing apart.
 
-    `detail` is a rate's window in seconds, a required sign, the roles of an approval, an objective with its burn
-    windows, or, canonically written, windows, a freeze or a rule: what cannot be compared is united, word by word."""
+    `detail` is a rate's window in seconds, a required sign, whom an approval asks (`asking`), an objective with its
+    burn windows, or, canonically written, windows, a freeze or a rule: what cannot be compared is united, word by
+    word."""
 
     term: Term
     on_failure: FailurePolicy = FailurePolicy.DENY
@@ -87,15 +89,22 @@ def terms_of(document: PolicyDocument) -> dict[Key, Bound]:
 
 
 def approvals_of(terms: Terms) -> tuple[ApprovalTerms, ...]:
-    """Every approval that some document requires; those of the same roles are one: larger quorum, shorter TTL."""
-    found = []
+    """Every approval that some document requires; those that ask the same people are one: the stricter of each."""
+    found: dict[Asked, ApprovalTerms] = {}
     for key, quorum in sorted((key, bound) for key, bound in terms.items() if key.term is Term.QUORUM):
         ttl = terms[key._replace(term=Term.APPROVAL_TTL)]
-        roles = tuple(key.detail.split(","))
-        found.append(
-            ApprovalTerms(node=quorum.node, roles=roles, quorum=int(-quorum.tightness), ttl_s=int(ttl.tightness))
+        asked, not_author, separate = asked_of(key.detail)
+        one = ApprovalTerms(
+            node=quorum.node,
+            roles=asked.roles,
+            quorum=int(-quorum.tightness),
+            ttl_s=int(ttl.tightness),
+            not_author=not_author,
+            separate=separate,
+            escalation=asked.escalation,
         )
-    return tuple(found)
+        found[asked] = one if asked not in found else stricter(found[asked], one)
+    return tuple(found.values())
 
 
 def _written(spec: LimitSpec) -> Iterator[tuple[Key, float]]:
@@ -111,12 +120,12 @@ def _written(spec: LimitSpec) -> Iterator[tuple[Key, float]]:
     yield from _conditions(spec)
     least: dict[str, tuple[int, int]] = {}
     for approval in spec.approvals:
-        roles = ",".join(role.value for role in approval.roles)
-        quorum, ttl = least.get(roles, (approval.quorum, approval.ttl))
-        least[roles] = max(quorum, approval.quorum), min(ttl, approval.ttl)
-    for roles, (quorum, ttl) in least.items():
-        yield Key(Term.QUORUM, detail=roles), -quorum
-        yield Key(Term.APPROVAL_TTL, detail=roles), ttl
+        detail = asking(approval)
+        quorum, ttl = least.get(detail, (approval.quorum, approval.ttl))
+        least[detail] = max(quorum, approval.quorum), min(ttl, approval.ttl)
+    for detail, (quorum, ttl) in least.items():
+        yield Key(Term.QUORUM, detail=detail), -quorum
+        yield Key(Term.APPROVAL_TTL, detail=detail), ttl
 
 
 def _caps(spec: LimitSpec) -> Iterator[tuple[Key, float]]:

@@ -62,7 +62,8 @@ def _refused(watch: Watcher, state: WatchState, refused: RefusedError) -> WatchS
     if refused.reason == Refusal.BREACH_UNKNOWN and _may_retry(watch, state):
         return _retry(watch, state)
     attempt = state.get("attempt", 0) + 1
-    if refused.reason in STALE and attempt < watch.crew.timing.max_attempts and not state.get("cycle", 0):
+    own = attempt - state.get("edits", 0)  # what people edited is not held against us
+    if refused.reason in STALE and own < watch.crew.timing.max_attempts and not state.get("cycle", 0):
         return {"next": "diagnose", "attempt": attempt}
     return {"next": "escalate", "reason": f"refused_{refused.reason}"}
 
@@ -110,12 +111,23 @@ async def _done(watch: Watcher, state: WatchState, done: Done) -> None:
     await watch.steps.once(key("execute", state), Done, look, write)
 
 
+async def _to_give_back(watch: Watcher, state: WatchState) -> dict[int, Remedy]:
+    """What is held, the last change first; under an order that goes with a stop, only what that stop listed."""
+    order = state.get("order", "")
+    covered = await watch.crew.stops.covered(OrderId(order)) if order else None
+    steps = None if covered is None else {(each.plan, each.step) for each in covered}
+    return {
+        each.step: each for each in reversed(await watch.held()) if steps is None or (each.plan, each.step) in steps
+    }
+
+
 async def undo(watch: Watcher, state: WatchState) -> WatchState:
     """Restores every field that still holds our value, the last change first; touches nothing that does not.
 
-    A person's order has claims and tries of its own: what failed before does not stand in its way.
+    A person's order has claims and tries of its own: what failed before does not stand in its way. One that is part of
+    `stop --then-undo` restores what that stop listed, and nothing else.
     """
-    held = {remedy.step: remedy for remedy in reversed(await watch.held())}
+    held = await _to_give_back(watch, state)
     deed = await watch.deed(state) if held else None
     reason = await _begin_undo(watch, state, deed, held)
     if deed is None:

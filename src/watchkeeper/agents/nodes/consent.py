@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from langgraph.types import interrupt
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.agents.graph import ordered
-from watchkeeper.agents.incidents import Incident, Status
-from watchkeeper.agents.outbox import Notice
+from watchkeeper.agents.incidents import Status
 from watchkeeper.agents.records import Asked, Decided
 from watchkeeper.agents.remediator.facts import decision_input
 from watchkeeper.agents.state import WatchState
@@ -73,37 +70,24 @@ async def approve(watch: Watcher, state: WatchState) -> WatchState:
             return {"next": "escalate", "reason": "rejected_by_person"}
         case ApprovalState.EXPIRED:
             return {"next": "escalate", "reason": "approval_expired"}
+        case ApprovalState.SUPERSEDED:  # a person edited the plan: theirs is proposed, decided and asked for anew
+            attempt, edits = state.get("attempt", 0) + 1, state.get("edits", 0) + 1
+            return {"next": "propose", "attempt": attempt, "edits": edits, "edited": request.approval}
         case ApprovalState.PENDING:
             return {"next": "approve"}
 
 
 async def _ask(watch: Watcher, state: WatchState, plan: Plan) -> Asked:
-    """Asks once per plan. A relapse re-applies inside the bounds that the first approval saw, and rides on it."""
-    decided = await watch.decided(state)
-    incident = await watch.crew.incidents.get(watch.incident)
+    """Asks once per plan, in place of what still asks for an earlier one. A relapse re-applies inside the bounds that
+    the first approval saw, and rides on it. People are told by `Summons`."""
+    crew, decided = watch.crew, await watch.decided(state)
 
     async def look() -> Asked:
-        return Asked(request=draft(plan, decided.record, watch.crew.now(), watch.crew.timing.approval_ttl_s))
+        earlier = await crew.approvals.replaceable(watch.incident)
+        return Asked(request=draft(plan, decided.record, crew.now(), crew.timing.approval_ttl_s, earlier))
 
     async def write(tx: AsyncConnection, asked: Asked) -> None:
-        await watch.crew.approvals.request(tx, asked.request)
+        await crew.approvals.request(tx, asked.request)
         await watch.status(tx, Status.AWAITING_APPROVAL)
-        await watch.crew.outbox.put(tx, _notice(incident, plan, asked, watch.crew.now()))
 
     return await watch.steps.once(f"ask/{state.get('attempt', 0)}", Asked, look, write)
-
-
-def _notice(incident: Incident, plan: Plan, asked: Asked, now: datetime) -> Notice:
-    approval = asked.request.approval
-    return Notice(
-        incident=incident.id,
-        kind="approval",
-        reason="approval_required",
-        service=plan.scope.service,
-        environment=plan.scope.environment,
-        mode=plan.basis.mode,
-        subject=incident.subject,
-        at=now,
-        proposed=tuple(f"{action.intent} {action.target}" for action in plan.actions),
-        commands=(f"watchkeeper approve {approval}", f"watchkeeper reject {approval}"),
-    )

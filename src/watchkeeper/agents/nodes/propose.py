@@ -1,4 +1,4 @@
-"""propose: a plan, or a person."""
+"""propose: a plan from diagnosis and runbooks, or the one that a person made of the last; or a person."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher
 from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.entries import EntryType
+from watchkeeper.core.ids import ApprovalId
 
 
 async def propose(watch: Watcher, state: WatchState) -> WatchState:
@@ -16,6 +17,9 @@ async def propose(watch: Watcher, state: WatchState) -> WatchState:
     diagnosis = await watch.steps.recorded(f"diagnose/{attempt}", Diagnosis)
 
     async def plan() -> Proposed:
+        edited = state.get("edited", "")
+        if edited:
+            return Proposed(plan=await watch.crew.edits.of(ApprovalId(edited)), refused=("no_edit",))
         findings = await watch.crew.incidents.findings(watch.incident)
         incident = await watch.crew.incidents.get(watch.incident)
         if diagnosis is None:
@@ -30,4 +34,4 @@ async def propose(watch: Watcher, state: WatchState) -> WatchState:
     if proposed.plan is None:
         reason = proposed.refused[-1].rpartition(": ")[2]
         return {"next": "escalate", "reason": f"no_plan_{reason}"[:80]}
-    return {"next": "decide"}
+    return {"next": "decide", "edited": ""}

@@ -19,7 +19,7 @@ from watchkeeper.agents.records import Obstacle, Proposed
 from watchkeeper.agents.remediator.world import World
 from watchkeeper.core.actions import Action, Change
 from watchkeeper.core.diagnosis import Diagnosis
-from watchkeeper.core.errors import AdapterError, RefusedError
+from watchkeeper.core.errors import AdapterError, ConflictError, RefusedError
 from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import IncidentId, PlanId, new_id
 from watchkeeper.core.plans import Basis, Plan
@@ -113,6 +113,21 @@ class Planner:
             release=found.release,
             remedy_ttl_s=found.remedy_ttl_s,
         )
+
+    async def changes(self, incident: IncidentId, actions: Sequence[Action]) -> tuple[Change, ...]:
+        """What these actions would change now. Raises ConflictError where a target would refuse, or does not answer."""
+        found = []
+        for action in actions:
+            match await self._ask(incident, action):
+                case (_, change):
+                    found.append(change)
+                case refusal:
+                    raise ConflictError(
+                        f"{action.target} does not take this: {refusal.reason}",
+                        cause="its adapter looked at the target and said no",
+                        next_step=(refusal.fix if isinstance(refusal, Obstacle) else "") or "watchkeeper status",
+                    )
+        return tuple(found)
 
     async def _ask(self, incident: IncidentId, action: Action) -> tuple[Action, Change] | Obstacle | _Refused:
         """The action as its adapter has it, and what it would change."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from watchkeeper.cli.tell import number
-from watchkeeper.core import entries
+from watchkeeper.core import consents, entries
 from watchkeeper.core.claims import Claim
 from watchkeeper.core.decisions import DecisionRecord, Verdict
 from watchkeeper.core.diagnosis import Diagnosis
@@ -87,7 +87,7 @@ def _decision(data: DecisionRecord) -> Iterator[Said]:
 
 
 @said.register
-def _answered(data: entries.ApprovalAnswered) -> Iterator[Said]:
+def _answered(data: consents.ApprovalAnswered) -> Iterator[Said]:
     who = "nobody in time" if data.by is None else f"{data.by.id}, via {data.via}"
     yield Said("CONSENT", f"{data.answer} by {who}", "bold yellow")
 

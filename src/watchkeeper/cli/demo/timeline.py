@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from watchkeeper.cli.demo.narrate import Said, said
-from watchkeeper.core import entries
+from watchkeeper.core import consents, entries
 from watchkeeper.core.entries import ENTRY_DATA, EntryType
 from watchkeeper.core.model import Contract
 from watchkeeper.core.outcomes import Effect, EffectOutcome, Outcome, Recovery
@@ -91,9 +91,9 @@ class Timeline:
                 course.last_horizon_s = verification.horizons_s[-1]
             case Outcome(recovery=recovery, horizon_s=horizon_s) if horizon_s >= course.last_horizon_s:
                 course.recovered = course.acted and recovery is Recovery.RECOVERED
-            case entries.ApprovalRequested(approval=approval):
+            case consents.ApprovalRequested(approval=approval):
                 course.approval = approval
-            case entries.ApprovalAnswered():
+            case consents.ApprovalAnswered():
                 course.answered = True
             case entries.RemedyRecorded(remedy=remedy):
                 course.remedies[remedy.id] = remedy.status

@@ -49,6 +49,8 @@ _PARTS = {
     EntryType.DECISION: Part.DECIDED,
     EntryType.APPROVAL_REQUESTED: Part.CONSENT,
     EntryType.APPROVAL_ANSWERED: Part.CONSENT,
+    EntryType.APPROVAL_ESCALATED: Part.CONSENT,
+    EntryType.PLAN_EDITED: Part.CONSENT,
     EntryType.ORDER: Part.CONSENT,
     EntryType.CLAIM: Part.CLAIMED,
     EntryType.CLAIM_REFUSED: Part.CLAIMED,
