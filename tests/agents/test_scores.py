@@ -67,6 +67,12 @@ def test_the_decision_tells_who_let_it_be_done(verdict: Verdict, origin: Origin)
     assert Deed(PLAN, a_record(PLAN, verdict)).origin is origin
 
 
+def test_a_plan_that_a_person_edited_is_kept_apart_whoever_let_it_run() -> None:
+    edited = PLAN.model_copy(update={"authors": ("person:ada",)})
+    for verdict in (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL):
+        assert Deed(edited, a_record(edited, verdict)).origin is Origin.EDITED
+
+
 @pytest.mark.parametrize("recovery", Recovery)
 @pytest.mark.parametrize("last", [False, True])
 def test_harm_to_others_is_the_remediator_s_whatever_was_healed(recovery: Recovery, last: bool) -> None:
