@@ -33,6 +33,7 @@ lint: setup
 bench: setup ## benchmarks that need no data
 	@$(PY) -m bench.watch
 	@$(PY) -m bench.ledger --short
+	@$(PY) -m bench.policy --short
 
 chaos: setup ## make chaos SUITE=watch|ledger|tamper RUNS=200 SEED=1
 	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) $(if $(DATABASE),--database $(DATABASE)) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)
