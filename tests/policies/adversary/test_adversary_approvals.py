@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
-from tests.testbed.authority import Authority, a_person, a_plan, a_record
+from tests.testbed.authority import Authority, a_change, a_person, a_plan, a_record
 from tests.testbed.stores import tampering
 
 from watchkeeper.core.canonical import canonical_model
@@ -20,6 +21,7 @@ from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Role
 from watchkeeper.policies.approvals import ApprovalState, draft
+from watchkeeper.policies.claims import Taken
 from watchkeeper.policies.tables import approval, approval_answer
 from watchkeeper.store.engine import Store
 
@@ -165,3 +167,21 @@ async def test_adversary_the_guards_refuse_what_no_code_of_ours_asks_for(authori
         with pytest.raises(LedgerError, match="refuses to change the record"):
             async with authority.store.write() as tx:
                 await tx.execute(statement)
+
+
+async def test_invariant_3_of_a_claim_and_an_edit_that_race_for_one_approval_one_wins(authority: Authority) -> None:
+    """Whoever comes second finds it used, or superseded."""
+    for n in range(12):
+        plan = a_plan(f"pln_r{n}", f"inc_r{n}", [a_change(f"k{n}")])
+        asked = await authority.approved(plan, needing(plan), ANN, BEN)
+        request = await authority.request(plan, record=needing(plan), approval=asked)
+
+        async def edited(asked: ApprovalId = asked) -> bool:
+            async with authority.store.write() as tx:
+                return await authority.approvals.supersede(tx, asked, ANN)
+
+        both = (edited(), authority.claims.take(request)) if n % 2 else (authority.claims.take(request), edited())
+        results = await asyncio.gather(*both, return_exceptions=True)
+        superseded = any(result is True for result in results)
+        claimed = any(isinstance(result, Taken) for result in results)
+        assert superseded != claimed, results

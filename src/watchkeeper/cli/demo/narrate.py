@@ -88,7 +88,8 @@ def _decision(data: DecisionRecord) -> Iterator[Said]:
 
 @said.register
 def _answered(data: consents.ApprovalAnswered) -> Iterator[Said]:
-    who = "nobody in time" if data.by is None else f"{data.by.id}, via {data.via}"
+    nobody = "another plan" if data.answer is consents.ApprovalAnswer.SUPERSEDED else "nobody in time"
+    who = nobody if data.by is None else f"{data.by.id}, via {data.via}"
     yield Said("CONSENT", f"{data.answer} by {who}", "bold yellow")
 
 
