@@ -23,6 +23,7 @@ from watchkeeper.daemon.settings import load as load_settings
 from watchkeeper.policies.compile import compile_policy
 from watchkeeper.policies.load import PolicySet
 from watchkeeper.policies.load import parse as parse_policies
+from watchkeeper.policies.trials.run import read as read_trials
 from watchkeeper.runbooks.loader import parse as parse_runbooks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -168,6 +169,9 @@ def test_every_yaml_example_is_accepted(place: str, text: str, tmp_path: Path, m
     elif re.search(r"^kind: (Grant|Limit)$", text, re.MULTILINE):
         documents = [document for document, _ in parse_policies(text, place)]
         assert len(compile_policy(PolicySet(tuple(documents))).nodes) == len(documents)
+    elif re.search(r"^kind: PolicyTest$", text, re.MULTILINE):
+        (tmp_path / "test.yaml").write_text(text)
+        assert all(each.test.spec.cases for each in read_trials(tmp_path))
     else:
         monkeypatch.chdir(tmp_path)
         secret = DATABASE_URL if text.startswith("database:") else "http://127.0.0.1:9/secret"

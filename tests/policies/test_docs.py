@@ -7,7 +7,8 @@ from pathlib import Path
 
 from watchkeeper.core.decisions import Gate, Reason
 from watchkeeper.policies.compile import compile_policy
-from watchkeeper.policies.load import PolicySet, parse
+from watchkeeper.policies.load import PolicySet, load, parse
+from watchkeeper.policies.trials.run import read, run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
 
@@ -19,6 +20,14 @@ def test_the_examples_compile() -> None:
         "grant/chat-fail-over",
         "limit/production-bounds",
     ]
+
+
+def test_the_example_of_a_test_passes_under_the_example_of_a_policy(tmp_path: Path) -> None:
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)):
+        (tmp_path / f"{number}.yaml").write_text(block)
+    trials = run(compile_policy(load(tmp_path)), read(tmp_path))
+    assert [(trial.name, trial.passed, trial.said) for trial in trials if not trial.passed] == []
+    assert len(trials) == 3
 
 
 def test_every_gate_and_reason_is_explained() -> None:

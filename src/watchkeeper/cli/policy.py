@@ -1,4 +1,4 @@
-"""policy lint, show, apply, rollback, history."""
+"""policy lint, test, explain, show, apply, rollback, history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from watchkeeper.cli import out
+from watchkeeper.cli import out, trials
 from watchkeeper.cli.context import Json, client
 from watchkeeper.core.errors import PolicyError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept as evidence, not in the ledger itself.")]
 
 app = typer.Typer(help="What Watchkeeper may do: the documents, and the version in force.", no_args_is_help=True)
+trials.register(app)
 
 
 @app.command()

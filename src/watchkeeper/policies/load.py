@@ -15,6 +15,8 @@ from watchkeeper.core.errors import NotFoundError, PolicyError, suggest
 from watchkeeper.policies.model import KINDS, PolicyDocument
 
 MAX_FILES = 20_000
+TESTS = "PolicyTest"
+"""Documents that may lie beside a policy and are no part of it: `trials` reads them."""
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -31,11 +33,16 @@ class PolicySet:
 
 def load(*paths: Path) -> PolicySet:
     """Every document in the files, and in the YAML files under the folders. Raises PolicyError."""
+    found = [part for name, text in texts(*paths) for part in parse(text, name)]
+    return _joined(found, ", ".join(str(path) for path in paths))
+
+
+def texts(*paths: Path) -> list[tuple[str, str]]:
+    """Names and contents of the files, and of the YAML files under the folders. Raises PolicyError."""
     files = sorted({file for path in paths for file in _files(path)})
     if len(files) > MAX_FILES:
         raise PolicyError(f"more than {MAX_FILES} policy files", place=str(paths[0]))
-    found = [part for file in files for part in parse(_read(file), str(file))]
-    return _joined(found, ", ".join(str(path) for path in paths))
+    return [(str(file), _read(file)) for file in files]
 
 
 def pack(name: str) -> PolicySet:
@@ -73,6 +80,8 @@ def _parsed(text: str, file: str) -> list[tuple[PolicyDocument, str]]:
     found = []
     for document in yamldoc.parse(text, file, PolicyError):
         kind = document.data.get("kind") if isinstance(document.data, dict) else None
+        if kind == TESTS:
+            continue
         if not isinstance(kind, str) or kind not in KINDS:
             raise PolicyError(
                 f"kind: must be one of {', '.join(KINDS)}{suggest(str(kind), KINDS)}", place=document.place(("kind",))
