@@ -59,3 +59,23 @@ def test_what_is_given_wrongly_is_told(cli: Cli, policies: Path, pair: str, told
     said = cli("policy", "explain", str(policies), "--given", pair)
     assert said.code == 2
     assert told in said.err
+
+
+def test_diff_says_whose_authority_grows_and_stops_a_pull_request(cli: Cli, policies: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(EVERYTHING.replace("maxBlastCount: 3", "maxBlastCount: 9"))
+    said = cli("policy", "diff", str(policies), str(changed), "--fail-on", "grows")
+    assert said.code == 11
+    assert "things touched at most 3 → 9" in said.out
+    assert "authority grows" in said.out
+    back = cli("policy", "diff", str(changed), str(policies), "--fail-on", "grows", "--json")
+    assert (back.code, back.json["changed"][0]["way"], back.json["edited"]) == (0, "shrinks", ["grant/all"])
+
+
+def test_diff_between_shipped_packs(cli: Cli) -> None:
+    same = cli("policy", "diff", "pack:demo", "pack:demo")
+    assert (same.code, same.out.strip()) == (0, "nobody's authority changes")
+    assert cli("policy", "diff", "pack:demos", "pack:demo").code == 4
+    wide = cli("policy", "diff", "pack:baseline", "pack:demo")
+    assert "autonomy shadow → bounded" in wide.out
+    assert max(map(len, wide.out.splitlines())) <= 80

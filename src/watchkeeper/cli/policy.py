@@ -1,4 +1,4 @@
-"""policy lint, test, explain, show, apply, rollback, history."""
+"""policy lint, test, explain, diff, show, apply, rollback, history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from watchkeeper.cli import out, trials
+from watchkeeper.cli import out, policydiff, trials
 from watchkeeper.cli.context import Json, client
 from watchkeeper.core.errors import PolicyError
 
@@ -18,6 +18,7 @@ Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept as eviden
 
 app = typer.Typer(help="What Watchkeeper may do: the documents, and the version in force.", no_args_is_help=True)
 trials.register(app)
+policydiff.register(app)
 
 
 @app.command()
