@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.testbed.entries import one_of_each
-from tests.testbed.golden import DECIDED, GOLDEN, LOG, POLICIES, golden_file
+from tests.testbed.golden import CONDITIONED, CONDITIONS, DECIDED, GOLDEN, LOG, POLICIES, golden_file
 
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.claims import Claim
@@ -67,9 +67,9 @@ def test_the_golden_log_verifies() -> None:
     assert report.root == "jF3yQDCzc2OYMrmaQPPqqdylunNjV6AqJnvyLt2k+Kg="
 
 
-def kept_policies() -> dict[str, Policy]:
+def kept_policies(folder: Path = POLICIES) -> dict[str, Policy]:
     """By the version that this code gives to the documents as they were written."""
-    compiled = (compile_policy(load(file)) for file in sorted(POLICIES.glob("*.yaml")))
+    compiled = (compile_policy(load(file)) for file in sorted(folder.glob("*.yaml")))
     return {policy.version: policy for policy in compiled}
 
 
@@ -95,15 +95,26 @@ def test_invariant_8_golden_decisions_are_made_again_byte_for_byte() -> None:
     assert report == ReplayReport(seen=84, matched=81, differed=(), not_recomputable=(), kinds=(decisions,))
 
 
+def test_invariant_8_golden_decisions_under_conditions_are_made_again_byte_for_byte() -> None:
+    vkey, anchor = (CONDITIONS / VKEY).read_text().strip(), (CONDITIONS / CHECKPOINT).read_text()
+    assert verify_export(CONDITIONS, vkey, anchor).ok
+    report = replayed(CONDITIONS, kept_policies(CONDITIONED))
+    decisions = KindCount(kind=EntryType.DECISION, matched=25)
+    assert report == ReplayReport(seen=26, matched=25, differed=(), not_recomputable=(), kinds=(decisions,))
+
+
 def test_golden_decisions_meet_every_gate_verdict_and_reason() -> None:
     """A rule that none of them walks through could change unseen."""
-    typed = [entry.envelope.typed() for entry in exported_entries(DECIDED)]
+    typed = [entry.envelope.typed() for log in (DECIDED, CONDITIONS) for entry in exported_entries(log)]
     decisions = [each.decision for each in typed if isinstance(each, DecisionRecord)]
     walked = [result for decision in decisions for result in decision.walk]
     assert {decision.verdict for decision in decisions} == set(Verdict)
     assert {result.gate for result in walked} == set(Gate)
     assert {result.reason for result in walked} == set(Reason)
-    assert {each.version for each in typed if isinstance(each, PolicyActivated)} == set(kept_policies())
+    assert {each.version for each in typed if isinstance(each, PolicyActivated)} == {
+        *kept_policies(),
+        *kept_policies(CONDITIONED),
+    }
 
 
 def test_golden_decisions_that_another_policy_would_not_make_differ() -> None:

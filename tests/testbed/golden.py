@@ -2,7 +2,8 @@
 
 Run once for a new kind of entry or signal; it never changes a file that exists, because later versions must read what
 earlier ones wrote. The exported logs are written only when there are none. `log` has an entry of every kind, made up;
-the decisions of `decided/log` are the policy engine's own, and the documents they followed are kept beside it.
+the decisions of `decided/log` and `conditions/log` are the policy engine's own, and the documents they followed are
+kept beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,17 @@ from tests.testbed.ledgers import ORIGIN, Log
 from watchkeeper.core.actions import ActionKind, Intent, Target
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import ManualClock
-from watchkeeper.core.decisions import DecisionInput, DecisionRecord, RateCount
+from watchkeeper.core.decisions import (
+    AgentStanding,
+    Autonomy,
+    BudgetReading,
+    Burn,
+    DecisionInput,
+    DecisionRecord,
+    RateCount,
+    VerificationFacts,
+    ZoneOffset,
+)
 from watchkeeper.core.entries import GENESIS_PREV, Draft, EntryType, Envelope
 from watchkeeper.core.findings import Sign
 from watchkeeper.core.ids import DecisionId, RemedyId
@@ -54,10 +65,14 @@ from watchkeeper.store.engine import Store
 from watchkeeper.store.metadata import METADATA
 from watchkeeper.store.schema import register_tables
 
+Cases = Callable[[], Iterator[DecisionInput]]
+
 GOLDEN = Path(__file__).parent.parent / "ledger" / "golden"
 LOG = GOLDEN / "log"
 DECIDED = GOLDEN / "decided" / "log"
 POLICIES = GOLDEN / "decided" / "policies"
+CONDITIONS = GOLDEN / "conditions" / "log"
+CONDITIONED = GOLDEN / "conditions" / "policies"
 SIGNALS = Path(__file__).parent.parent / "signals" / "golden"
 STATE = SIGNALS / "signal-state.v1.json"
 
@@ -95,15 +110,15 @@ async def write_log(log: Log) -> None:
         await log.sequencer.run_once()
 
 
-async def write_decided(log: Log) -> None:
-    """Every case, weighed under every policy that is kept."""
+async def write_decided(log: Log, policies: Path = POLICIES, cases: Cases | None = None) -> None:
+    """Every case, weighed under every policy that is kept there."""
     versions = PolicyVersions(log.store, log.ledger, log.clock)
     operator = PERSON.model_copy(update={"roles": (Role.OPERATOR,)})
     number = 0
-    for file in sorted(POLICIES.glob("*.yaml")):
+    for file in sorted(policies.glob("*.yaml")):
         await versions.activate(load(file), operator)
         policy = await versions.active()
-        for given in decision_cases():
+        for given in (cases or decision_cases)():
             number += 1
             record = DecisionRecord(
                 id=DecisionId(f"dec_019b7c1d4e5f{number:016x}"), input=given, decision=decide(policy, given)
@@ -141,6 +156,52 @@ def decision_cases() -> Iterator[DecisionInput]:
     yield an_input(a_request(intent=Intent.SHIFT_TRAFFIC, target=deployment), runbook="fail-over-provider")
     yield an_input(a_request(intent=Intent.SET_BUDGET), runbook="cap-token-spend")
     yield an_input().model_copy(update={"requests": ()})
+
+
+def condition_cases() -> Iterator[DecisionInput]:
+    """What no condition holds up, and what each by itself does; as documents and people could ask it since."""
+    burns = tuple(Burn(window_s=window, rate=2.0) for window in (300, 1800, 3600, 21_600))
+    read = BudgetReading(objective="served", remaining=0.5, burns=burns)
+    fast = tuple(burn.model_copy(update={"rate": 20.0}) for burn in burns)
+    slow = tuple(burn.model_copy(update={"rate": 0.5}) for burn in burns)
+    facts = VerificationFacts(horizons=2, last_s=300, guards=1)
+    standing = AgentStanding(ceiling=Autonomy.FULL, promoted=Autonomy.FULL, over_budget=False)
+    offsets = (ZoneOffset(zone="Europe/Berlin", seconds=3600), ZoneOffset(zone="UTC", seconds=0))
+    noon = datetime(2026, 1, 7, 11, tzinfo=UTC)
+    well = an_input(standing=standing, verification=facts, offsets=offsets, budgets=(read,), at=noon)
+    yield well
+    changes: tuple[dict[str, Any], ...] = (
+        {"at": noon + timedelta(days=4)},
+        {"at": noon + timedelta(hours=14)},
+        {"at": noon - timedelta(days=1)},
+        {"at": datetime(2026, 12, 22, 11, tzinfo=UTC)},
+        {"offsets": ()},
+        {"budgets": (read.model_copy(update={"remaining": 0.1}),)},
+        {"budgets": (read.model_copy(update={"remaining": None}),)},
+        {"budgets": (read.model_copy(update={"burns": fast}),)},
+        {"budgets": (read.model_copy(update={"burns": slow}),)},
+        {"budgets": ()},
+        {"verification": None},
+        {"verification": facts.model_copy(update={"horizons": 1})},
+        {"verification": facts.model_copy(update={"last_s": 60.0})},
+        {"verification": facts.model_copy(update={"guards": 0})},
+        {"standing": None},
+        {"standing": standing.model_copy(update={"promoted": None})},
+        {"standing": standing.model_copy(update={"promoted": Autonomy.SHADOW})},
+        {"standing": standing.model_copy(update={"ceiling": Autonomy.PROPOSE})},
+        {"standing": standing.model_copy(update={"over_budget": True})},
+        {"confidence": 0.4},
+        {"signs": (Sign.DEPTH,)},
+        {"requests": (a_request(blast_population=2),)},
+        {"requests": (a_request(target=Target(adapter="litellm:main", kind="key", id="k2")),)},
+        {"requests": (a_request(), a_request(step=1, blast_population=2))},
+    )
+    for changed in changes:
+        yield well.model_copy(update=changed)
+
+
+async def write_conditions(log: Log) -> None:
+    await write_decided(log, CONDITIONED, condition_cases)
 
 
 async def export_once(directory: Path, fill: Callable[[Log], Coroutine[Any, Any, None]]) -> None:
@@ -276,3 +337,4 @@ if __name__ == "__main__":
     write_signals()
     asyncio.run(export_once(LOG, write_log))
     asyncio.run(export_once(DECIDED, write_decided))
+    asyncio.run(export_once(CONDITIONS, write_conditions))

@@ -68,8 +68,8 @@ def settled(facts: Iterable[Fact]) -> tuple[Fact, ...]:
     return tuple(found.values())
 
 
-def _badness(fact: Fact) -> tuple[int, datetime, str]:
-    return _WORST.index(fact.credit), fact.at, fact.grounds
+def _badness(fact: Fact) -> tuple[int, datetime, str, str, str]:
+    return _WORST.index(fact.credit), fact.at, fact.grounds, fact.origin, str(fact.scope)
 
 
 def evidence(verified: Iterable[Fact], shadow: Iterable[Fact], scope: Scope, now: datetime, terms: Terms) -> Evidence:
