@@ -21,8 +21,8 @@ demo: setup ## three incidents in the lab, handled end to end
 WAITING := tests/adapters tests/chaos tests/demo tests/e2e tests/testbed
 
 test: setup ## the whole suite; WATCHKEEPER_REQUIRE_PEERS=1 turns skips into failures
-	@$(PY) -m pytest $(ARGS) -n 2 --dist loadfile $(WAITING:%=--ignore=%) tests
-	@$(PY) -m pytest $(ARGS) -n 3 --dist loadfile $(wildcard $(WAITING))
+	@$(PY) -m pytest $(ARGS) -n 2 --dist loadfile --no-loadscope-reorder $(WAITING:%=--ignore=%) tests
+	@$(PY) -m pytest $(ARGS) -n 3 --dist loadfile --no-loadscope-reorder $(wildcard $(WAITING))
 
 lint: setup
 	@$(VENV)/bin/ruff check src tests bench
@@ -34,8 +34,9 @@ bench: setup ## benchmarks that need no data
 	@$(PY) -m bench.watch
 	@$(PY) -m bench.ledger --short
 	@$(PY) -m bench.policy --short
+	@$(PY) -m bench.revoke --short
 
-chaos: setup ## make chaos SUITE=watch|ledger|tamper RUNS=200 SEED=1
+chaos: setup ## make chaos SUITE=watch|authority|ledger|tamper RUNS=200 SEED=1
 	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) $(if $(DATABASE),--database $(DATABASE)) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)
 
 lock: setup ## resolve again after a change of pyproject.toml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -31,11 +33,37 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 SLOW_TO_START = {"litellm", "litellm_yaml", "litellm_installation"}
 STARTING_TIMEOUT_S = 600
 
+# Whole files go to one worker: those that take minutes come first, so that no worker is left with one at the end.
+LONG = (
+    "tests/e2e/",
+    "tests/demo/",
+    "tests/chaos/",
+    "tests/daemon/test_distrust",
+    "tests/daemon/test_ground",
+    "tests/daemon/test_witnessed",
+    "tests/signals/test_wire_litellm_peer",
+    "tests/agents/test_no_tail",
+    "tests/agents/detector/test_simulated",
+    "tests/ledger/test_crash",
+    "tests/ledger/archive/test_archive_crash",
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
         if SLOW_TO_START.intersection(getattr(item, "fixturenames", ())) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(STARTING_TIMEOUT_S))
+
+
+@pytest.fixture(autouse=True)
+def logs_kept() -> Iterator[None]:
+    """A daemon in the test's own process takes over its logs, with its own level: the next test has them back."""
+    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

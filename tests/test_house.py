@@ -148,7 +148,7 @@ def test_every_anchor_is_a_heading(page: Path) -> None:
 
 def test_the_page_on_the_ledger_names_every_kind_of_entry_and_no_other() -> None:
     page = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (`[a-z.]+\.v\d+`(?:, `[a-z.]+\.v\d+`)*) ", page, re.MULTILINE)
+    rows = re.findall(r"^\| (`[a-z_.]+\.v\d+`(?:, `[a-z_.]+\.v\d+`)*) ", page, re.MULTILINE)
     named = [f"dev.watchkeeper.{name}" for row in rows for name in re.findall(r"`([^`]+)`", row)]
     assert sorted(named) == sorted(EntryType)
 
@@ -185,6 +185,13 @@ def test_every_yaml_example_is_accepted(place: str, text: str, tmp_path: Path, m
 @pytest.mark.parametrize("number", range(1, 13))
 def test_every_invariant_is_named_in_a_test(number: int) -> None:
     assert any(name.startswith(f"test_invariant_{number}_") for name in named_tests())
+
+
+def test_the_page_on_architecture_lists_every_decision() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Why it is so")[1]
+    assert {path.name for path in (ROOT / "docs" / "decisions").glob("*.md")} == set(
+        re.findall(r"decisions/(\S+?\.md)", page)
+    )
 
 
 def test_the_page_on_architecture_names_tests_and_rooms_that_exist() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,6 +11,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 from pydantic import SecretStr
+from tests.testbed.ports import LOOPBACK
 
 from watchkeeper.adapters.http import MAX_REPLY_BYTES, MAX_RETRY_AFTER_S, HttpError, HttpTarget, WriteCall
 from watchkeeper.adapters.kit import CLAIM, INCIDENT, KitSink, sure
@@ -23,17 +25,19 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 @asynccontextmanager
-async def target(answer: Answer, clock: ManualClock | None = None) -> AsyncIterator[HttpTarget]:
+async def target(
+    answer: Answer | httpx.AsyncHTTPTransport, clock: ManualClock | None = None, url: str = "http://gateway.test"
+) -> AsyncIterator[HttpTarget]:
     clock = clock or ManualClock()
     made = HttpTarget(
         "litellm:main",
-        "http://gateway.test",
+        url,
         SecretStr(KEY),
         CallRecorder(KitSink(), Redactor(), clock),
         clock,
         reply_s=5.0,
         jitter=lambda: 0.0,
-        transport=httpx.MockTransport(answer),
+        transport=answer if isinstance(answer, httpx.AsyncHTTPTransport) else httpx.MockTransport(answer),
     )
     try:
         yield made
@@ -160,3 +164,42 @@ async def test_the_credential_is_sent_and_not_shown() -> None:
         assert await made.read("key.info", "/key/info") == {}
         assert KEY not in repr(made) + repr(vars(made))
     assert seen == [f"Bearer {KEY}"]
+
+
+async def test_invariant_2_what_connects_too_late_sends_not_a_byte() -> None:
+    """The deadline is read once more between connection and first byte: over a real socket, whose other end tells."""
+    heard: list[bytes] = []
+    closed = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+        writer.close()
+        closed.set()
+
+    server = await asyncio.start_server(listen, LOOPBACK, 0)
+    clock = ManualClock()
+    url = f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        async with target(_Slow(lambda: clock.advance(5)), clock, url) as made:
+            assert await write(made, clock) == Reply("not_sent", "deadline_passed")
+        await closed.wait()
+    assert heard == [b""]
+
+
+class _Slow(httpx.AsyncHTTPTransport):
+    """Connects for real, and takes its time."""
+
+    def __init__(self, connecting: Callable[[], None]) -> None:
+        super().__init__()
+        self._connecting = connecting
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        look = request.extensions["trace"]
+
+        async def connected_late(event: str, info: object) -> None:
+            if event.startswith("connection.connect") and event.endswith("complete"):
+                self._connecting()
+            await look(event, info)
+
+        request.extensions["trace"] = connected_late
+        return await super().handle_async_request(request)

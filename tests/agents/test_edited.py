@@ -17,7 +17,7 @@ from watchkeeper.core.errors import ConflictError, ForbiddenError, InputError
 from watchkeeper.core.ids import ApprovalId
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import PrincipalKind, Role
-from watchkeeper.policies.approvals import Approval, ApprovalState
+from watchkeeper.policies.approval.approvals import Approval, ApprovalState
 from watchkeeper.policies.load import PolicySet, parse
 
 pytestmark = pytest.mark.timeout(300)
@@ -61,7 +61,9 @@ async def the_plan(sim: Simulation, approval: Approval) -> Plan:
 
 async def say(sim: Simulation, approval: ApprovalId, who: object = ANN) -> ApprovalState:
     state = await sim.parts.crew.approvals.answer(approval, ApprovalAnswer.APPROVED, who, "api")  # type: ignore[arg-type]
-    await sim.parts.crew.incidents.wake((await sim.parts.crew.approvals.get(approval)).request.incident)
+    request = (await sim.parts.crew.approvals.get(approval)).request
+    async with sim.parts.crew.store.write() as tx:
+        await sim.parts.crew.incidents.wake(tx, request.incident)
     return state
 
 
@@ -165,6 +167,20 @@ async def test_an_approval_that_ends_between_the_answer_and_the_claim_is_asked_f
     assert len(asked) == 2
     assert isinstance(asked[1], ApprovalRequested)
     assert asked[1].supersedes == (first.request.approval,)
+    assert not sim.effects()
+
+
+async def test_invariant_3_a_yes_to_what_is_gone_by_itself_never_applies_once_the_incident_is_closed(
+    sim: Simulation,
+) -> None:
+    first = await waiting(sim)
+    sim.traffic.caller("research").looping = False
+    await sim.go(90)
+    await say(sim, first.request.approval)
+    await sim.go(20)
+    (incident,) = await sim.incidents()
+    assert (incident.status, incident.resolution) == ("closed", "moot")
+    assert (await sim.parts.crew.approvals.get(first.request.approval)).state is ApprovalState.SUPERSEDED
     assert not sim.effects()
 
 

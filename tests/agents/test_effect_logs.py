@@ -15,7 +15,7 @@ from watchkeeper.agents.watcher import Watcher
 from watchkeeper.core.actions import Change
 from watchkeeper.core.claims import EffectPhase
 from watchkeeper.core.outcomes import Effect, EffectOutcome
-from watchkeeper.policies.claims import Also
+from watchkeeper.policies.claiming.claims import Also
 
 
 class LoggingExecutor:

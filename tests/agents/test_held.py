@@ -12,7 +12,7 @@ from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.entries import EntryType, RemedyRecorded
 from watchkeeper.core.ids import IncidentId, RemedyId
 from watchkeeper.core.remedies import RemedyStatus
-from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.policies.tables import effect_claim, remedy
 from watchkeeper.store.engine import Store
@@ -21,10 +21,10 @@ from watchkeeper.store.engine import Store
 async def held(store: Store) -> frozenset[str]:
     log = Log(store)
 
-    async def version(tx: object) -> None:
+    async def no_policy(tx: object, version: str) -> None:
         return None
 
-    holding = HeldIncidents(Claims(store, log.ledger, log.clock, version), Remedies(store, log.ledger))
+    holding = HeldIncidents(Claims(store, log.ledger, log.clock, no_policy), Remedies(store, log.ledger))
     async with store.read() as tx:
         return await holding(tx)
 

@@ -132,7 +132,8 @@ async def test_what_woke_an_incident_while_it_was_looked_at_is_not_slept_over(bo
     seen = await book.opened(loop())
     book.clock.advance(1)
     if how == "an answer":
-        await book.incidents.wake(seen.id)
+        async with book.store.write() as tx:
+            await book.incidents.wake(tx, seen.id)
     else:
         await book.incidents.ask(seen.id, Request.UNDO, an_operator())
     await book.incidents.sleep(seen, None)

@@ -9,7 +9,6 @@ import pytest
 from tests.testbed.authority import a_person, an_operator, entries
 from tests.testbed.simulated import Simulation, open_simulation
 
-from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Incident, Request, Status
 from watchkeeper.core.entries import EntryType, Escalated, IncidentClosed, OrderKind, OrderRecorded
 from watchkeeper.core.errors import ConflictError, ForbiddenError
@@ -46,11 +45,6 @@ async def told(sim: Simulation) -> list[str]:
 
 async def undo(sim: Simulation, who: str = "olga") -> None:
     await sim.parts.crew.incidents.ask((await the_incident(sim)).id, Request.UNDO, an_operator(who))
-
-
-def closing(sim: Simulation) -> Closing:
-    parts, crew = sim.parts, sim.parts.crew
-    return Closing(parts.store, parts.clock, crew.incidents, parts.claims, crew.remedies, parts.evidence, crew.trust)
 
 
 async def test_an_undo_that_failed_for_good_can_be_ordered_again_and_is_told_each_time(sim: Simulation) -> None:
@@ -93,18 +87,18 @@ async def test_an_undo_under_a_stop_is_refused_and_works_after_it(sim: Simulatio
 async def test_a_person_closes_what_cannot_show_itself_gone(sim: Simulation) -> None:
     incident = (await the_incident(sim)).id
     with pytest.raises(ConflictError, match=r"is (holding|verifying|acting)"):
-        await closing(sim).close(incident, an_operator(), "enough")
+        await sim.closing.close(incident, an_operator(), "enough")
     await sim.parts.crew.epochs.stop("all", an_operator())
     await undo(sim)
     await sim.go(10)
     with pytest.raises(ConflictError, match="still in force"):
-        await closing(sim).close(incident, an_operator(), "enough")
+        await sim.closing.close(incident, an_operator(), "enough")
     await sim.parts.crew.epochs.resume("all", an_operator())
     await undo(sim)
     await sim.go(10)
     with pytest.raises(ForbiddenError, match="may not close"):
-        await closing(sim).close(incident, a_person("bot", Role.ADMIN, kind=PrincipalKind.SERVICE), "enough")
-    closed = await closing(sim).close(incident, an_operator("olga"), "the caller was shut down for good")
+        await sim.closing.close(incident, a_person("bot", Role.ADMIN, kind=PrincipalKind.SERVICE), "enough")
+    closed = await sim.closing.close(incident, an_operator("olga"), "the caller was shut down for good")
     assert (closed.status, closed.resolution) == (Status.CLOSED, "closed_by_person")
     ordered = (await entries(sim.parts.store, EntryType.ORDER))[-1]
     assert isinstance(ordered, OrderRecorded)
@@ -115,7 +109,7 @@ async def test_a_person_closes_what_cannot_show_itself_gone(sim: Simulation) -> 
     (ended,) = await entries(sim.parts.store, EntryType.INCIDENT_CLOSED)
     assert ended == IncidentClosed(incident=incident, resolution="closed_by_person")
     with pytest.raises(ConflictError, match="is closed"):
-        await closing(sim).close(incident, an_operator(), "again")
+        await sim.closing.close(incident, an_operator(), "again")
     sim.traffic.caller("research").looping = False
     await sim.go(20)
     assert (await sim.parts.crew.incidents.get(incident)).status is Status.CLOSED

@@ -13,7 +13,7 @@ from watchkeeper.core.entries import EntryType, FindingRecorded
 from watchkeeper.core.findings import FailureMode
 from watchkeeper.core.signals import ErrorClass
 from watchkeeper.ledger.replays.replay import Recomputers, ReplayReport, replay_log
-from watchkeeper.policies.replay import decision_recomputer
+from watchkeeper.policies.replay.decisions import decision_recomputer
 
 MODES = {FailureMode.RUNAWAY_LOOP, FailureMode.PROVIDER_OUTAGE, FailureMode.COST_SPIKE}
 

@@ -10,7 +10,6 @@ from tests.testbed.authority import an_operator, entries
 from tests.testbed.grants import grant, policy
 from tests.testbed.simulated import WHO, Simulation, open_simulation
 
-from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Request, Status
 from watchkeeper.agents.manifest import manifest_digest
 from watchkeeper.core.actions import Intent
@@ -147,9 +146,7 @@ async def test_what_a_person_closes_in_shadow_before_its_time_tells_nothing(sim:
     loop(sim)
     await sim.go(10)
     (incident,) = await sim.incidents()
-    parts, crew = sim.parts, sim.parts.crew
-    closing = Closing(parts.store, parts.clock, crew.incidents, parts.claims, crew.remedies, parts.evidence, crew.trust)
-    await closing.close(incident.id, an_operator(), "dealt with")
+    await sim.closing.close(incident.id, an_operator(), "dealt with")
     assert await scored(sim) == [(REMEDIATOR, Origin.SHADOW, Credit.NOTHING, Grounds.NOT_VERIFIED)]
 
 

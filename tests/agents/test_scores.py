@@ -211,6 +211,21 @@ def test_the_end_of_an_incident_from_its_steps(
     assert {each.agent for each in found} <= {R}
 
 
+def test_an_incident_whose_plan_a_person_edited_comes_to_its_end() -> None:
+    """Nobody diagnosed anew for the edit: what was proposed and decided is of the next attempt, the diagnosis not."""
+    edited = PLAN.model_copy(update={"authors": ("ann",)})
+    more: dict[str, Contract] = {
+        "propose_1": Proposed(plan=edited),
+        "decide_1_0": Decided(record=a_record(edited, Verdict.REQUIRE_APPROVAL), epochs=()),
+        "execute_1_0": ONE,
+        "verify_1_0_0_0": reading(Recovery.RECOVERED),
+    }
+    found = tale.told(steps(Verdict.REQUIRE_APPROVAL, **more), "recovered", START, by_person=False)
+    assert [(each.agent, each.step, each.credit, each.origin) for each in found] == [
+        (R, 0, Credit.SUCCESS, Origin.EDITED)
+    ]
+
+
 @pytest.mark.parametrize(
     ("read", "by_person", "expected"),
     [

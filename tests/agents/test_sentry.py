@@ -15,6 +15,7 @@ from watchkeeper.agents.detector.drafting import Detected
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox, SinkError
 from watchkeeper.agents.sentry import Sentry
+from watchkeeper.agents.usage import AgentUsage
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import StoreError
@@ -72,6 +73,7 @@ class Room:
             Remedies(store, self.log.ledger),
             self.outbox,
             self.clock,
+            AgentUsage(store, self.clock),
             lambda _: None,
         )
 

@@ -22,7 +22,7 @@ from watchkeeper.core.errors import ForbiddenError
 from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.principals import Role
 from watchkeeper.ledger.evidence.store import Evidence
-from watchkeeper.policies.approvals import Approvals, ApprovalState, draft
+from watchkeeper.policies.approval.approvals import Approvals, ApprovalState, draft
 from watchkeeper.store.engine import Store
 
 BATCH_S = 150.0

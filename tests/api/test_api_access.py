@@ -32,6 +32,14 @@ ENOUGH = {
     ("POST", "/v1/ledger/prune"): {Role.OPERATOR},
     ("POST", "/v1/ledger/prune/entries"): set(),
     ("POST", "/v1/resume"): set(),
+    **{
+        ("POST", f"/v1/agents/{{role}}/{{specialist}}/{verb}"): {Role.OPERATOR}
+        for verb in ("promote", "demote", "ceiling", "revoke")
+    },
+    ("POST", "/v1/agents/{role}/{specialist}/reinstate"): set(),
+    ("POST", "/v1/rollouts/{environment}/{service}/advance"): {Role.OPERATOR},
+    ("POST", "/v1/rollouts/{environment}/{service}/set-back"): {Role.OPERATOR},
+    ("POST", "/v1/incidents/{incident}/judge"): {Role.APPROVER, Role.OPERATOR},
     ("POST", "/v1/tokens"): set(),
     ("DELETE", "/v1/tokens/{principal}"): set(),
     ("GET", "/v1/whoami"): set(Role),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -52,6 +53,17 @@ async def test_one_answer_covers_the_plans_that_it_lists_each_bound_on_its_own(f
 async def test_a_batch_is_bounded_and_every_plan_in_it_has_its_hash(face: Face, plans: list[Any]) -> None:
     async with face.client(Role.APPROVER) as ann:
         assert (await ann.post("/v1/approvals", json={"answer": "approved", "plans": plans})).status_code == 422
+
+
+async def test_a_batch_with_an_id_that_no_answer_could_name_answers_nothing(face: Face) -> None:
+    good, *_ = await three(face)
+    given = {"answer": "rejected", "plans": [good, {"approval": "\ud800", "plan_hash": "x"}]}
+    async with face.client(Role.APPROVER) as ann:
+        said = await ann.post(
+            "/v1/approvals", content=json.dumps(given).encode(), headers={"content-type": "application/json"}
+        )
+    assert said.status_code == 422
+    assert (await face.services.approvals.get(ApprovalId(good["approval"]))).state == "pending"
 
 
 async def test_adversary_a_plan_hash_swapped_in_the_request_approves_nothing(face: Face) -> None:
@@ -166,3 +178,20 @@ async def test_how_a_stop_stands_is_told_to_who_may_look(face: Face) -> None:
         assert (await vic.get("/v1/stop")).json()["stopped"] is False
         assert (await vic.get("/v1/stop", params={"scope": "nonsense"})).status_code == 422
         assert (await vic.get("/v1/stop/undo/ord_none")).status_code == 404
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_a_persons_word_makes_its_incident_due_at_once(face: Face, edited: bool) -> None:
+    approval = await face.waiting(an_editable_plan())
+    incident = await face.services.incidents.get((await face.services.approvals.get(approval)).request.incident)
+    await face.services.incidents.sleep(incident, None)
+    assert await face.services.incidents.due(face.clock.now()) == ()
+    edit = {"edits": [{"step": 0, "name": "rpm_limit", "value": 40}]}
+    async with face.client(Role.APPROVER) as ann:
+        said = await (
+            ann.post(f"/v1/approvals/{approval}/edit", json=edit)
+            if edited
+            else ann.post(f"/v1/approvals/{approval}", json={"answer": "approved"})
+        )
+    assert said.is_success
+    assert [each.id for each in await face.services.incidents.due(face.clock.now())] == [incident.id]

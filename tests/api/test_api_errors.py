@@ -30,6 +30,10 @@ SHAPE = {"code", "what", "place", "cause", "next"}
         ("POST", "/v1/stop", {"scope": "everything"}, 422, "bad_input"),
         ("GET", "/v1/ledger/entries?after=x", None, 422, "bad_input"),
         ("GET", "/v1/timeline?wait_s=26", None, 422, "bad_input"),
+        ("GET", "/v1/ledger/entries?after=9223372036854775808", None, 422, "unrecordable"),
+        ("GET", "/v1/ledger/entries?since=0001-01-01T00:00:00%2B14:00", None, 422, "unrecordable"),
+        ("GET", "/v1/timeline?after=9223372036854775808", None, 422, "unrecordable"),
+        ("GET", "/v1/rollouts/prod/chat/history?before=9223372036854775808", None, 422, "unrecordable"),
         ("POST", "/v1/tokens", {"principal": "a b", "roles": ["viewer"]}, 422, "bad_input"),
         ("GET", "/v1/nothing", None, 404, "not_found"),
         ("DELETE", "/v1/status", None, 405, "method_not_allowed"),
@@ -43,6 +47,22 @@ async def test_errors_have_one_shape(
     assert (reply.status_code, reply.json()["code"]) == (status, code)
     assert set(reply.json()) == SHAPE
     assert reply.json()["what"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place", "what"),
+    [
+        ("/v1/stop", {"scope": "all", "then_und": True}, "body.then_und", 'unknown key (did you mean "then_undo"?)'),
+        ("/v1/agents/remediator/litellm/ceiling", {"ceiling": "bouned", "reason": "r"}, "body.ceiling", '"bounded"?)'),
+    ],
+)
+async def test_a_mistyped_word_is_told_with_the_one_that_was_meant(
+    face: Face, path: str, body: dict[str, object], place: str, what: str
+) -> None:
+    async with face.client(Role.ADMIN) as root:
+        reply = await root.post(path, json=body)
+    assert (reply.status_code, reply.json()["place"]) == (422, place)
+    assert reply.json()["what"].endswith(what)
 
 
 async def test_a_conflict_is_409_with_the_next_step(face: Face) -> None:

@@ -137,7 +137,8 @@ async def test_a_policy_is_applied_whole_or_not_at_all_and_taken_back(face: Face
 
 
 async def test_a_person_closes_an_escalated_incident_in_their_name(face: Face) -> None:
-    incident = await face.incident()
+    approval = await face.waiting()
+    incident = (await face.services.approvals.get(approval)).request.incident
     async with face.client(Role.OPERATOR, name="olga") as olga:
         early = await olga.post(f"/v1/incidents/{incident}/close", json={"comment": "over"})
         assert (early.status_code, early.json()["code"]) == (409, "conflict")
@@ -146,6 +147,7 @@ async def test_a_person_closes_an_escalated_incident_in_their_name(face: Face) -
         closed = (await olga.post(f"/v1/incidents/{incident}/close", json={"comment": "moved away"})).json()
         assert (closed["status"], closed["resolution"]) == ("closed", "closed_by_person")
         assert (await olga.post(f"/v1/incidents/{incident}/close", json={"comment": "again"})).status_code == 409
+        assert (await face.services.approvals.get(approval)).state == "superseded"
         await face.log.sequencer.run_once()
         steps = (await olga.get(f"/v1/incidents/{incident}/story")).json()
     (ordered,) = [step for step in steps if step["type"] == EntryType.ORDER]

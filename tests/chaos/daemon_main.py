@@ -31,7 +31,7 @@ from watchkeeper.daemon import life
 from watchkeeper.daemon.settings import load
 from watchkeeper.lab.main import parse
 from watchkeeper.lab.main import run as run_lab
-from watchkeeper.policies.claims import Claims, Taken
+from watchkeeper.policies.claiming.claims import Claims, Taken
 
 IMPORTED = (life.running,)  # for the nursery: `serve` itself imports it only when it runs
 Work = Callable[..., Awaitable[Any]]

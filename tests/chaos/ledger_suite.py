@@ -73,7 +73,7 @@ class LedgerSuite:
             def run(plan: Plan) -> dict[str, Any]:
                 with (
                     tempfile.TemporaryDirectory(prefix="watchkeeper-chaos-") as directory,
-                    _database(server, Path(directory)) as url,
+                    database_of(server, Path(directory)) as url,
                 ):
                     return asyncio.run(_Run(url, Path(directory), plan["seed"]).through(plan["phases"]))
 
@@ -87,7 +87,7 @@ class LedgerSuite:
 
 
 @contextmanager
-def _database(server: PostgresServer | None, directory: Path) -> Iterator[str]:
+def database_of(server: PostgresServer | None, directory: Path) -> Iterator[str]:
     if server is None:
         yield f"sqlite+aiosqlite:///{directory / 'watchkeeper.db'}"
         return

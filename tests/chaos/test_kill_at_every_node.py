@@ -10,6 +10,7 @@ from tests.chaos.crashes import BEFORE, crash, opened
 from tests.testbed.watch import Nursery
 from watchkeeper.agents.graph import EDGES
 
+pytestmark = pytest.mark.timeout(300)
 LONGER_THAN_WE_WAIT_S = 6
 ROUTES = {
     "recovers": ("triage", "diagnose", "propose", "decide", "execute", "verify", "hold", "release", "close", "wait"),

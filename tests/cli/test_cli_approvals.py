@@ -28,7 +28,10 @@ def test_an_edit_makes_another_plan_and_the_old_approval_never_applies(cli: Cli,
     assert (late.code, "already superseded" in late.err) == (5, True)
     assert cli("approvals", "edit", served.approval, "--set", "0.rpm_limit=50").code == 5
     assert "Nothing waits" in cli("approvals").out
-    assert "it is superseded" in cli("approvals", "show", served.approval).out
+    old = cli("approvals", "show", served.approval).out
+    assert f"superseded: approval {served.approval}" in old
+    assert "waits for approval" not in old
+    assert f"watchkeeper approve {served.approval}" not in old, "nobody is sent to what cannot be answered"
 
 
 @pytest.mark.parametrize(

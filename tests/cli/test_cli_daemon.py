@@ -103,6 +103,25 @@ def test_stop_status_resume(cli: Cli, served: Served) -> None:
     assert cli("stop", "nonsense").code == 2
 
 
+def test_a_stop_of_nothing_is_not_taken_for_a_stop(cli: Cli, served: Served) -> None:
+    shapeless = cli("stop", "service:chat")
+    assert (shapeless.code, "service:ENVIRONMENT/NAME" in shapeless.err) == (2, True)
+    assert cli("status", "--json").json["stopped"] == []
+    misspelt = cli("stop", "agent:remediator/litelm")
+    assert (misspelt.code, "is it spelt right? watchkeeper agents list" in misspelt.err) == (0, True)
+    assert cli("stop", "environment:nowhere", "--json").json["known"] is False
+    assert cli("stop", "agent:remediator/litellm", "--json").json["known"] is True
+    assert cli("stop", f"target:litellm:main/key/{'k' * 400}", "--json").json["known"] is True
+    lifted = cli("resume", "agent:remediator/litellm").out
+    assert "still stopped: environment:nowhere" in lifted
+
+
+def test_an_incident_says_what_waits_for_a_person(cli: Cli, served: Served) -> None:
+    told = cli("incidents", "show", served.incident)
+    assert f"watchkeeper approvals show {served.approval}" in told.out
+    assert cli("incidents", "show", served.incident, "--json").json["approvals"] == [served.approval]
+
+
 def test_status_tells_who_delivers(cli: Cli, served: Served) -> None:
     assert "source otlp waiting" in " ".join(cli("status").out.split())
     refused = httpx.post(f"{served.url}/v1/traces", json={}, trust_env=False)
@@ -174,3 +193,21 @@ def test_no_daemon_is_said_with_the_next_step(cli: Cli, tmp_path: Path, monkeypa
     assert cli("--api-url", "http://127.0.0.1:1", "--data-dir", str(tmp_path), "status").code == 6
     monkeypatch.setenv("WATCHKEEPER_TOKEN", "wk_x")
     assert cli("--api-url", "http://127.0.0.1:1", "status").code == 7
+
+
+@pytest.mark.parametrize("word", ["a\nb", "\udcff", "x" * 70_000])
+@pytest.mark.parametrize("command", [("approvals", "show"), ("policy", "rollback"), ("agents", "revoke")])
+def test_what_no_address_can_say_is_told_as_such(cli: Cli, served: Served, command: tuple[str, str], word: str) -> None:
+    said = cli(*command, f"remediator/{word}" if command[0] == "agents" else word)
+    assert (said.code, said.out) == (2, "")
+    assert "the daemon cannot be asked that" in said.err
+
+
+def test_a_token_that_is_no_ascii_is_wrong_like_any_other(
+    cli: Cli, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHKEEPER_TOKEN", "\ufeffwk_sécret")
+    said = cli("status")
+    assert said.code == 6
+    assert "carries no valid token" in said.err
+    assert "cret" not in said.err

@@ -76,6 +76,7 @@ def test_what_is_told_fits_80_columns(cli: Cli, served: Served, words: tuple[str
 FAILING = [
     (("config", "check", "--config", "FILE"), "bad_config", 2),
     (("policy", "lint", "FILE"), "bad_policy", 2),
+    (("policy", "simulate", "FILE"), "bad_policy", 2),
     (("runbook", "lint", "FILE"), "bad_runbook", 2),
     (("runbook", "show", "nothing-of-the-kind"), "not_found", 4),
     (("incidents", "show", "inc_none"), "not_found", 4),
@@ -109,3 +110,10 @@ def test_a_wrong_option_is_json_too(cli: Cli) -> None:
         assert said.code == 2
         assert json.loads(said.err)["code"] == "bad_input"
     assert "Usage:" in cli("undo").err
+
+
+def test_an_error_fits_80_columns_with_the_word_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    out.failure(ConfigError("word " * 40, cause="word " * 40), json_wanted=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error word")
+    assert max(map(len, lines)) <= out.WIDTH

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from watchkeeper.core.errors import (
-    AdapterError,
-    EffectUnknownError,
     InputError,
     LedgerError,
     RefusedError,
@@ -38,12 +36,6 @@ def test_every_core_error_has_a_code_of_its_own_and_fails_a_command() -> None:
 
 def test_what_stops_acting_is_one_branch() -> None:
     assert issubclass(LedgerError, UnavailableError)
-
-
-def test_an_unknown_effect_is_never_retryable() -> None:
-    error = EffectUnknownError("no reply in time")
-    assert isinstance(error, AdapterError)
-    assert error.retryable is False
 
 
 def test_a_refusal_names_its_gate() -> None:

@@ -138,3 +138,18 @@ def test_json_text_is_read_as_json(value: object) -> None:
 
     parsed = yamldoc.parse(json.dumps({"root": value}), "a.json")
     assert parsed[0].data == {"root": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\tb: 1", "no tabs"),
+        ("a: [*]", 'quotes: "*"'),
+        ("a: *", 'quotes: "*"'),
+        ("a: [1, 2\nb: }", "check the brackets"),
+    ],
+)
+def test_what_no_parser_reads_comes_with_what_is_likely_wrong(text: str, hint: str) -> None:
+    with pytest.raises(InputError, match="not YAML") as caught:
+        yamldoc.parse(text, "a.yaml")
+    assert hint in caught.value.next_step

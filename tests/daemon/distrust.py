@@ -93,8 +93,12 @@ class Patient:
     async def until(self, ready: Callable[[], bool], what: str) -> None:
         end = asyncio.get_running_loop().time() + WAIT_S
         while not ready():
-            assert asyncio.get_running_loop().time() < end, f"no {what}: {self.parts.health.why} {self.effects()}"
+            assert asyncio.get_running_loop().time() < end, f"no {what}: {self._so_far()}"
             await asyncio.sleep(POLL_S)
+
+    def _so_far(self) -> tuple[object, ...]:
+        notices = [json.loads(each.body) for each in self.receiver.deliveries]
+        return self.parts.health.why, self.effects(), [(each["kind"], each.get("reason")) for each in notices]
 
     async def blind_rounds(self, count: int) -> None:
         """Waits until detection went on blind for so many rounds."""
@@ -167,5 +171,5 @@ def _settings(directory: Path, lab: LabGateway, key: str, receiver: Receiver) ->
         "detect_every_s": 0.25,
         "detectors": {"provider_outage": {"window_s": 4, "min_calls": 6}},
         "runbooks": {"overrides": {"fail-over-provider": pace}},
-        "timing": {"recheck_s": 0.4, "claim_s": 1.5, "grace_s": 0.5, "reconcile_s": 0.5},
+        "timing": {"recheck_s": 0.4, "claim_s": 5, "grace_s": 0.5, "reconcile_s": 0.5},
     }

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,7 @@ from watchkeeper.daemon.settings import LogSettings
 KEY = SecretStr("sk-very-secret-1")
 
 
-@pytest.fixture
-def configured() -> Iterator[None]:
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-
-
-def test_known_secrets_are_masked_wherever_they_are(configured: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_known_secrets_are_masked_wherever_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(), (KEY,))
     log = structlog.get_logger("test").bind(incident="inc_1")
     try:
@@ -53,16 +43,14 @@ def test_the_longer_secret_is_masked_first() -> None:
     assert masked == {"event": f"{MASK} {MASK}"}
 
 
-def test_the_level_is_kept_to(configured: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_level_is_kept_to(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(level="warning"), ())
     structlog.get_logger("test").info("quiet")
     structlog.get_logger("test").warning("loud")
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
 
 
-def test_what_libraries_log_is_as_structured_and_as_masked(
-    configured: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_libraries_log_is_as_structured_and_as_masked(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(), (KEY,))
     with structlog.contextvars.bound_contextvars(incident="inc_1"):
         try:
@@ -78,9 +66,7 @@ def test_what_libraries_log_is_as_structured_and_as_masked(
     assert "timestamp" in event
 
 
-async def test_what_asyncio_tells_of_a_lost_task_is_masked(
-    configured: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_what_asyncio_tells_of_a_lost_task_is_masked(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(), (KEY,))
     asyncio.get_running_loop().call_exception_handler(
         {"message": "Task exception was never retrieved", "exception": RuntimeError("sk-very-secret-1")}
@@ -90,7 +76,7 @@ async def test_what_asyncio_tells_of_a_lost_task_is_masked(
     assert "sk-very-secret-1" not in json.dumps(event)
 
 
-def test_on_a_terminal_libraries_log_short_lines_too(configured: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_a_terminal_libraries_log_short_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(json_lines=False), (KEY,))
     logging.getLogger("some.library").error("cannot bind sk-very-secret-1")
     (line,) = capsys.readouterr().err.splitlines()
@@ -99,7 +85,7 @@ def test_on_a_terminal_libraries_log_short_lines_too(configured: None, capsys: p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
-def test_a_log_that_cannot_be_written_stops_no_work(configured: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_cannot_be_written_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
     with io.TextIOWrapper(io.FileIO(descriptor, "w"), line_buffering=True, write_through=True) as full:
         monkeypatch.setattr("sys.stderr", full)

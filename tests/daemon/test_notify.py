@@ -16,9 +16,7 @@ from watchkeeper.daemon.life import running
 from watchkeeper.daemon.settings import ApiSettings, Settings
 
 
-async def test_a_sink_that_never_answers_holds_up_nobody_elses_people(
-    tmp_path: Path, receiver: Receiver, logs_kept: None
-) -> None:
+async def test_a_sink_that_never_answers_holds_up_nobody_elses_people(tmp_path: Path, receiver: Receiver) -> None:
     called, over = asyncio.Event(), asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

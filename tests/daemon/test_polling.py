@@ -70,7 +70,7 @@ async def polled(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[
     config = PrometheusConfig(name="prom", base_url="http://prom", interval_s=1, queries=request.param)
     prometheus = FakePrometheus(clock)
     async with httpx.AsyncClient(transport=httpx.MockTransport(prometheus.answer)) as client:
-        book = SourceBook(clock)
+        book = SourceBook(clock, 120)
         intake = Intake(Inbox(store, clock, 1000), bus, Health(clock), lambda signals, at: None)
         state = SignalState(StateConfig(), Topology(services=(), default_environment="test"))
         poller = PrometheusPoller(config, client, clock)

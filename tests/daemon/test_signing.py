@@ -148,7 +148,7 @@ async def signed_by(daemon: Daemon, vkey: str) -> LogReader:
     return log
 
 
-async def test_a_daemon_records_the_rotation_at_its_next_start(tmp_path: Path, logs_kept: None) -> None:
+async def test_a_daemon_records_the_rotation_at_its_next_start(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, api=ApiSettings(port=0), ledger=IN_HOME)
     first = keys(IN_HOME, tmp_path).current.verifier.vkey
     async with running(settings) as (daemon, _):

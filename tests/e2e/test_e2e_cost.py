@@ -3,6 +3,7 @@ API, its spend log, and what the callers saw."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ POLICY = policy(
 )
 PACE: JsonValue = {"window_s": 60, "horizons_s": [66], "hold_s": 5, "release_steps": [0.5, 1], "watch_s": 3}
 SIGHT: rig.Sight = {
-    "state": {"bucket_s": 1, "step_s": STEP_S, "lateness_s": 20, "horizon_s": 120, "history_s": 600},
+    "state": {"bucket_s": 1, "step_s": STEP_S, "lateness_s": 60, "horizon_s": 240, "history_s": 600},
     "detectors": {"token_cost": {"min_history": MIN_HISTORY, "needed": 2, "of": 4}},
     "runbooks": {"overrides": {"cap-token-spend": PACE}},
 }
@@ -38,6 +39,15 @@ def spent(world: worlds.Real, agent: str, since: datetime, until: datetime) -> f
     """By the gateway's spend log, of the calls that ended in between."""
     rows = world.admin.spend_rows(world.keys[agent])
     return sum(float(row["spend"]) for row in rows if since <= worlds.ended(row) < until)
+
+
+def by_step(world: worlds.Real, agent: str, since: datetime) -> dict[int, float]:
+    """Steps since then → US dollars spent in them, by the gateway's spend log."""
+    found: defaultdict[int, float] = defaultdict(float)
+    for row in world.admin.spend_rows(world.keys[agent]):
+        if worlds.ended(row) >= since:
+            found[int((worlds.ended(row) - since).total_seconds() // STEP_S)] += float(row["spend"])
+    return dict(sorted(found.items()))
 
 
 def subjects(parts: list[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -53,11 +63,16 @@ def test_e2e_a_spike_of_cost_is_capped_and_the_limits_come_back_exactly(tmp_path
         world.admin.update_key(world.keys[victim], max_budget=50.0)
         before = {name: world.limits(name) for name in world.keys}
         assert (before[victim]["tpm_limit"], before[victim]["max_budget"]) == (None, 50.0)
+        eventually(lambda: on.api.get("/v1/status")["health"]["sources"].get("gateway") == "ok", timeout_s=60)
         since = datetime.now(UTC)
-        eventually(lambda: world.steps(victim, since, STEP_S) >= MIN_HISTORY + 2, timeout_s=90)
+        eventually(lambda: world.steps(victim, since, STEP_S) >= 2 * MIN_HISTORY, timeout_s=90)
 
         world.callers.fault(CallerFault.COST_SPIKE)
-        (waiting,) = eventually(lambda: on.operator.get("/v1/approvals"), timeout_s=90)
+        try:
+            waiting = on.asked(timeout_s=90)
+        except AssertionError as error:
+            error.add_note(f"spent by step: {by_step(world, victim, since)}")
+            raise
         assert {name: world.limits(name) for name in world.keys} == before
         found = on.incident("token_cost_spike")
         assert found is not None

@@ -57,7 +57,7 @@ def test_e2e_a_runaway_key_is_throttled_and_its_limits_come_back_exactly(tmp_pat
         before = {name: world.limits(name) for name in world.keys}
         assert before[victim]["rpm_limit"] is None
         world.callers.fault(CallerFault.RUNAWAY)
-        (waiting,) = eventually(lambda: on.operator.get("/v1/approvals"), timeout_s=30)
+        waiting = on.asked(timeout_s=30)
         assert world.limits(victim) == before[victim]
         on.operator.post(f"/v1/approvals/{waiting['id']}", {"answer": "approved", "via": "e2e"})
         eventually(lambda: world.limits(victim)["rpm_limit"], timeout_s=15)

@@ -29,7 +29,7 @@ from watchkeeper.ledger.replays.replay import (
 )
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.load import load, pack
-from watchkeeper.policies.replay import decision_recomputer
+from watchkeeper.policies.replay.decisions import decision_recomputer
 
 
 def golden(kind: EntryType) -> Envelope:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.testbed.decisions import a_grant, a_limit, a_policy, a_request, an_input
+from tests.testbed.decisions import a_grant, a_limit, a_policy, an_input
 
 from watchkeeper.core.decisions import Verdict
 from watchkeeper.core.digest import sha256
@@ -103,5 +103,5 @@ def test_matching_finds_the_few_among_many() -> None:
     policy = a_policy(
         *(a_grant(f"g{n}", match={"services": [f"s{n}", "chat"] if n % 100 == 0 else [f"s{n}"]}) for n in range(1000))
     )
-    found = [node.name for node in policy.matching(an_input(), a_request())]
-    assert found == sorted(f"grant/g{n}" for n in range(0, 1000, 100))
+    (met,) = policy.met(an_input())
+    assert list(met.grants) == sorted(f"grant/g{n}" for n in range(0, 1000, 100))

@@ -14,6 +14,7 @@ from watchkeeper.core.model import labels
 from watchkeeper.core.subjects import Scope
 from watchkeeper.policies.decide import decide
 from watchkeeper.policies.gates.answers import Case
+from watchkeeper.policies.gates.scales import Scale, bars
 from watchkeeper.policies.gates.walk import BOUND_BY, GATES, SILENT
 from watchkeeper.policies.terms import Term, bits
 
@@ -35,8 +36,12 @@ def test_a_gate_that_is_not_asked_had_nothing_to_say() -> None:
     given = an_input(confidence=0.0, signs=(), running_fleet=1000, requests=(a_request(running_on_target=1000),))
     (met,) = a_policy(a_grant()).met(given)
     assert met.bounded == bits([Term.AUTONOMY])
+    case = Case(given, given.requests[0], met, met.autonomy)
     for gate in BOUND_BY:
-        assert GATES[gate](Case(given, given.requests[0], met, met.autonomy)) == ()
+        assert [question(case) for question in GATES[gate] if callable(question)] == [()]
+    for gate, asked in GATES.items():
+        for scale in asked:
+            assert not isinstance(scale, Scale) or bars(gate, scale, met, (), 0) == []
 
 
 def test_without_a_matching_grant_all_is_denied() -> None:
@@ -255,3 +260,13 @@ def test_the_walk_stays_short_under_many_documents() -> None:
     limits = [result for result in decide(policy, an_input()).walk if result.gate is Gate.LIMIT]
     assert len(limits) == 17
     assert limits[-1].observed == 500
+
+
+def test_a_target_that_was_never_touched_has_no_cool_down_whoever_sets_one() -> None:
+    asking = a_limit("asking", caps={"cooldown": "5m"}, failurePolicy="RequireApproval")
+    policy = a_policy(a_grant(), a_limit("denying", caps={"cooldown": "1m"}), asking)
+    never = decide(policy, an_input(requests=(a_request(seconds_since_last=None),)))
+    assert [result.node for result in never.walk if result.gate is Gate.COOLDOWN] == ["core"]
+    lately = decide(policy, an_input(requests=(a_request(seconds_since_last=90),)))
+    assert blocked(lately) == [(Gate.COOLDOWN, Reason.COOLING_DOWN, "limit/asking")]
+    assert lately.verdict is Verdict.REQUIRE_APPROVAL

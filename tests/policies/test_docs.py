@@ -7,6 +7,7 @@ from pathlib import Path
 
 from watchkeeper.core.decisions import Gate, Reason
 from watchkeeper.policies.compile import compile_policy
+from watchkeeper.policies.conditions.cel import NAMES
 from watchkeeper.policies.load import PolicySet, load, parse
 from watchkeeper.policies.trials.run import read, run
 
@@ -18,6 +19,7 @@ def test_the_examples_compile() -> None:
     documents = [document for block in blocks for document, _ in parse(block, "docs/policies.md")]
     assert [node.name for node in compile_policy(PolicySet(tuple(documents))).nodes] == [
         "grant/chat-fail-over",
+        "limit/no-blocking",
         "limit/production-bounds",
     ]
 
@@ -28,6 +30,17 @@ def test_the_example_of_a_test_passes_under_the_example_of_a_policy(tmp_path: Pa
     trials = run(compile_policy(load(tmp_path)), read(tmp_path))
     assert [(trial.name, trial.passed, trial.said) for trial in trials if not trial.passed] == []
     assert len(trials) == 3
+
+
+def test_every_name_of_an_expression_is_listed() -> None:
+    table = PAGE.split("| name | type | |", 1)[1].split("There is no clock", 1)[0]
+    named = {
+        word
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for word in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    assert named == set(NAMES)
 
 
 def test_every_gate_and_reason_is_explained() -> None:

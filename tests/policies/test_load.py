@@ -54,7 +54,7 @@ def test_a_folder_is_read_with_its_folders(tmp_path: Path) -> None:
     [
         ("autonomy: bounded", "autonomi: bounded", 'g.yaml:13: spec.autonomi: unknown key (did you mean "autonomy"?)'),
         ("    services: [chat]\n", "", "g.yaml:6: spec.match.services: required, but not given"),
-        ("services: [chat]", "services: []", "g.yaml:8: spec.match.services: tuple should have at least 1 item"),
+        ("services: [chat]", "services: []", "g.yaml:8: spec.match.services: write at least 1"),
         ("services: [chat]", 'services: [chat, "*"]', 'g.yaml:8: spec.match.services: "*" already stands for all'),
         (
             "intents: [throttle]",
@@ -67,10 +67,19 @@ def test_a_folder_is_read_with_its_folders(tmp_path: Path) -> None:
         ("autonomy: bounded", "autonomy: full\n  caps: {ttl: 400d}", "spec.caps.ttl: a duration is at most 366d"),
         ("autonomy: bounded", "autonomy: full\n  trust_floor: 0.8", 'spec.trust_floor: unknown key (did you mean "tru'),
         ("autonomy: bounded", "autonomy: full\n  failurePolicy: Allow", "input should be 'Deny' or 'RequireApproval'"),
-        ("kind: Grant", "kind: Grnt", 'g.yaml:2: kind: must be one of Grant, Limit (did you mean "Grant"?)'),
-        ("kind: Grant\n", "", "g.yaml:1: kind: must be one of Grant, Limit"),
+        (
+            "kind: Grant",
+            "kind: Grnt",
+            'kind: must be one of Grant, Limit, PolicyTest (did you mean "Grant"?)',
+        ),
+        (
+            "kind: Grant",
+            "kind: PolicyTests",
+            "g.yaml:2: kind: must be one of Grant, Limit, Pol",
+        ),
+        ("kind: Grant\n", "", "g.yaml:1: kind: must be one of Grant, Limit, PolicyTest"),
         ("watchkeeper.dev/v1", "watchkeeper.dev/v2", "g.yaml:1: apiVersion: input should be 'watchkeeper.dev/v1'"),
-        ("name: g", "name: G 1", "g.yaml:4: metadata.name: string should match pattern"),
+        ("name: g", "name: G 1", "g.yaml:4: metadata.name: must match the pattern"),
         ("    services: [chat]", "    services: [chat]\n    services: [b]", "g.yaml:9: the key 'services' is written"),
         (GRANT, "- just a list\n", "g.yaml:1: kind: must be one of"),
         (GRANT, "", "g.yaml: no policy document here"),

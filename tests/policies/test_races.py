@@ -27,7 +27,7 @@ from watchkeeper.core.entries import Draft, EntryType, StopRecorded
 from watchkeeper.core.errors import RefusedError
 from watchkeeper.core.ids import EntryId
 from watchkeeper.core.outcomes import Effect, EffectOutcome
-from watchkeeper.policies.claims import Busy, Taken
+from watchkeeper.policies.claiming.claims import Busy, Taken
 from watchkeeper.policies.tables import effect_claim
 from watchkeeper.store.engine import Store
 

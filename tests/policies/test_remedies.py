@@ -28,11 +28,10 @@ async def in_force(authority: Authority, plan: Plan) -> Remedy:
     return remedy
 
 
-async def test_a_remedy_is_found_by_target_incident_and_id(authority: Authority) -> None:
+async def test_a_remedy_is_found_by_incident_and_id(authority: Authority) -> None:
     one = await in_force(authority, a_plan())
     two = await in_force(authority, a_plan("pln_2", "inc_2", [a_change("k2")]))
     assert await authority.remedies.in_force() == (one, two)
-    assert await authority.remedies.on_target(one.change.target) == (one,)
     assert await authority.remedies.of_incident(two.incident) == (two,)
     assert await authority.remedies.get(two.id) == two
     with pytest.raises(NotFoundError):

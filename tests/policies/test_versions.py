@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
 import pytest
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.testbed.decisions import a_grant, a_limit, an_input
 from tests.testbed.stores import tampering
 
@@ -16,9 +20,11 @@ from watchkeeper.core.ids import DecisionId
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence.store import Evidence
+from watchkeeper.policies import versions as module
+from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.decide import decide
 from watchkeeper.policies.load import PolicySet, pack
-from watchkeeper.policies.replay import decision_recomputer
+from watchkeeper.policies.replay.decisions import decision_recomputer
 from watchkeeper.policies.tables import policy_document
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.store.engine import Store
@@ -153,6 +159,57 @@ async def test_a_stored_document_that_was_changed_is_found(
         await tx.execute(update(policy_document).values(body=a_grant(autonomy="full").body()))
     with pytest.raises(UnavailableError, match="is not what its digest says"):
         await PolicyVersions(store, ledger, clock).active()
+
+
+async def test_a_claim_gets_the_version_that_decided_or_none(
+    versions: PolicyVersions, ledger: RecordingLedger, store: Store, clock: ManualClock
+) -> None:
+    first = await versions.activate(ONE, OPERATOR)
+    second = await versions.activate(TWO, OPERATOR)
+    restarted = PolicyVersions(store, ledger, clock)
+    async with store.read() as tx:
+        assert await restarted.if_active(tx, first) is None
+        found = await restarted.if_active(tx, second)
+        assert found is not None
+        assert found.version == second
+        assert await restarted.if_active(tx, second) is found, "it is compiled once"
+
+
+async def test_nothing_is_compiled_while_a_transaction_is_open(
+    versions: PolicyVersions,
+    ledger: RecordingLedger,
+    store: Store,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PostgreSQL ends one that says nothing for two seconds; a large policy takes longer on a busy machine."""
+    open_now, compiled = 0, 0
+    read, write = store.read, store.write
+
+    @asynccontextmanager
+    async def counted(opened: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
+        nonlocal open_now
+        async with opened as tx:
+            open_now += 1
+            try:
+                yield tx
+            finally:
+                open_now -= 1
+
+    def alone(documents: PolicySet) -> Policy:
+        nonlocal compiled
+        assert open_now == 0
+        compiled += 1
+        return compile_policy(documents)
+
+    monkeypatch.setattr(store, "read", lambda: counted(read()))
+    monkeypatch.setattr(store, "write", lambda *given: counted(write(*given)))
+    monkeypatch.setattr(module, "compile_policy", alone)
+    version = await versions.activate(ONE, OPERATOR)
+    restarted = PolicyVersions(store, ledger, clock)
+    assert (await restarted.active()).version == version
+    assert (await restarted.load(version)).version == version
+    assert compiled == 3
 
 
 async def test_large_policies_are_kept_whole(versions: PolicyVersions, ledger: RecordingLedger) -> None:

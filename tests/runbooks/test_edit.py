@@ -67,7 +67,7 @@ def test_names_are_not_edited() -> None:
         set_to(FAIL_OVER, action, a_change(action), "fallbacks", "evil")
 
 
-numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(10**9), 10**9)
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(10**9), 10**9) | st.just(10**400)
 
 
 @given(st.integers(1, 10_000), st.none() | st.integers(1, 10_000), numbers | st.text(max_size=5) | st.booleans())

@@ -62,7 +62,7 @@ def test_another_number_is_another_runbook() -> None:
         ("{value: 0.95}", "{times: 2}", "{times: 2}", "give either `value` or `from`"),
         ("window: 60s", "window: 60", "window: 60", "write a duration with its unit"),
         ("undo: captured", "undo: guess", "undo: guess", "undo"),
-        ("rpm_limit:", "rpm-limit:", "rpm-limit:", "should match pattern"),
+        ("rpm_limit:", "rpm-limit:", "rpm-limit:", "must match the pattern"),
         ("kind: Runbook", "kind: Script", "kind: Script", "'Runbook'"),
     ],
 )
@@ -161,8 +161,8 @@ def test_a_file_or_folder_without_a_runbook_is_told(tmp_path: Path) -> None:
 def test_a_wrong_item_is_not_also_a_missing_one() -> None:
     with pytest.raises(RunbookError) as caught:
         parse(changed("intent: throttle", "intent: throtle"), "r.yaml")
-    assert "at least 1 item" not in str(caught.value)
-    with pytest.raises(RunbookError, match="at least 1 item"):
+    assert "write at least 1" not in str(caught.value)
+    with pytest.raises(RunbookError, match="write at least 1"):
         parse(changed("modes: [runaway_loop]", "modes: []"), "r.yaml")
 
 

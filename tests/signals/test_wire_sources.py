@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.signals.sources import MAX_ERROR, MISSED_TURNS, SLACK_S, SourceBook, SourceKind, SourceReport
 
-EVERY_S = 10.0
+EVERY_S, LATE_S = 10.0, 120.0
 
 
 def book(clock: ManualClock) -> SourceBook:
-    made = SourceBook(clock)
+    made = SourceBook(clock, LATE_S)
     made.expect("prom", SourceKind.PROMETHEUS, EVERY_S)
     return made
 
@@ -87,3 +89,40 @@ def test_invariant_10_an_error_of_any_length_is_told_within_a_bound() -> None:
     made.failed("prom", "x" * 10_000)
     made.failed("otlp", "y" * 10_000)
     assert {len(report(made, name).last_error) for name in ("prom", "otlp")} == {MAX_ERROR}
+
+
+def test_a_gateway_that_was_not_read_in_time_leaves_a_gap_that_later_reads_do_not_fill() -> None:
+    clock = ManualClock()
+    made = SourceBook(clock, LATE_S)
+    made.expect("a", SourceKind.GATEWAY, EVERY_S)
+    made.expect("b", SourceKind.GATEWAY, EVERY_S)
+    made.expect("prom", SourceKind.PROMETHEUS, EVERY_S)
+    began = clock.now()
+
+    def told(from_s: float, until_s: float) -> bool:
+        return made.gateways_told(began + timedelta(seconds=from_s), began + timedelta(seconds=until_s))
+
+    def read(*names: str, after_s: float) -> None:
+        clock.advance(after_s)
+        for name in names:
+            made.delivered(name, 0, 0)
+
+    read("a", after_s=50)
+    assert not told(0, 50), "b was not read"
+    read("b", after_s=10)
+    assert told(0, 50)
+    assert not told(0, 51), "a was read before that"
+    made.failed("a", "it did not answer")
+    read("a", "b", after_s=LATE_S - 10)
+    assert told(0, 170), "what is read within the lateness was missed by nobody"
+    read("b", after_s=100)
+    read("a", "b", after_s=LATE_S)
+    assert told(0, 170)
+    assert not told(0, 171)
+    assert told(270, 390), "the latest part of the gap still came in time"
+    assert not told(269, 390)
+
+
+def test_where_no_gateway_is_polled_none_is_missed() -> None:
+    clock = ManualClock()
+    assert book(clock).gateways_told(clock.now(), clock.now() + timedelta(days=1))

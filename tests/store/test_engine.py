@@ -28,7 +28,7 @@ async def add_one(store: Store, priority: Priority) -> None:
         await tx.execute(update(counter).values(n=n + 1))
 
 
-async def value(store: Store) -> int:
+async def value_of(store: Store) -> int:
     async with store.read() as tx:
         return int((await tx.execute(select(counter.c.n))).scalar_one())
 
@@ -38,7 +38,7 @@ async def test_no_update_is_lost_between_concurrent_writers(store: Store) -> Non
     other = Store(store.url.render_as_string(hide_password=False))
     await asyncio.gather(*(add_one(s, p) for s in (store, other) for p in Priority for _ in range(20)))
     await other.close()
-    assert await value(store) == 2 * 3 * 20
+    assert await value_of(store) == 2 * 3 * 20
 
 
 async def test_an_error_rolls_back_everything(store: Store) -> None:
@@ -51,15 +51,15 @@ async def test_an_error_rolls_back_everything(store: Store) -> None:
 
     with pytest.raises(ValueError, match="no"):
         await fail_half_way()
-    assert await value(store) == 0
+    assert await value_of(store) == 0
 
 
 async def test_a_reader_sees_only_what_is_committed(store: Store) -> None:
     await with_counter(store)
     async with store.write() as tx:
         await tx.execute(update(counter).values(n=7))
-        assert await value(store) == 0
-    assert await value(store) == 7
+        assert await value_of(store) == 0
+    assert await value_of(store) == 7
 
 
 async def test_constraint_violations_pass_and_other_errors_become_store_errors(store: Store) -> None:
@@ -79,7 +79,7 @@ async def test_a_read_only_database_is_a_store_error(tmp_path: Path) -> None:
     await with_counter(opened)
     await opened.close()
     read_only = Store(f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true")
-    assert await value(read_only) == 0
+    assert await value_of(read_only) == 0
     with pytest.raises(StoreError, match="readonly"):
         await add_one(read_only, Priority.NORMAL)
     await read_only.close()
@@ -163,3 +163,20 @@ async def test_a_value_that_does_not_fit_is_no_reason_to_distrust_the_database(
         assert not isinstance(raised.value, UnavailableError)
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("value", [10**30, "half a pair: \ud800"])
+async def test_what_no_driver_can_say_is_the_values_fault(tmp_path: Path, value: int | str) -> None:
+    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
+    await with_counter(store)
+
+    async def write() -> None:
+        async with store.write() as tx:
+            await tx.execute(update(counter).values(n=5))
+            await tx.execute(text("SELECT :value"), {"value": value})
+
+    with pytest.raises(UnrecordableError) as raised:
+        await write()
+    assert not isinstance(raised.value, UnavailableError)
+    assert await value_of(store) == 0
+    await store.close()

@@ -26,7 +26,7 @@ from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.retention.periods import RetentionSettings
 from watchkeeper.ledger.retention.prune_entries import EntryPruneReport
 from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
-from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.store import schema
@@ -147,7 +147,7 @@ class Apart:
     def upkeep_of(self, pruner: Hand, place: Path) -> Upkeep:
         log = self.log
         versions = PolicyVersions(log.store, log.ledger, self.clock)
-        claims = Claims(log.store, log.ledger, self.clock, versions.active_version)
+        claims = Claims(log.store, log.ledger, self.clock, versions.if_active)
         held = HeldIncidents(claims, Remedies(log.store, log.ledger))
         daemon, storage, keys = Hand(log.store, log.ledger), DirectoryStorage(place), [log.key.verifier]
         return Upkeep.over(daemon, pruner, self.clock, YEAR, storage, keys, held, holder="one")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,18 +27,21 @@ from watchkeeper.core.sli import Comparison, Measure, Sli, SliReading, SliStatus
 from watchkeeper.core.subjects import Scope, Subject, SubjectKind
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.tables import ledger_staged
-from watchkeeper.policies.approvals import Approvals, draft
-from watchkeeper.policies.claims import ClaimRequest, Claims, Taken
-from watchkeeper.policies.edits import Edits
-from watchkeeper.policies.epochs import Epochs
+from watchkeeper.policies.approval.approvals import Approvals, draft
+from watchkeeper.policies.approval.edits import Edits
+from watchkeeper.policies.claiming.claims import ClaimRequest, Claims, Taken
+from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.facts import Facts
+from watchkeeper.policies.load import PolicySet
 from watchkeeper.policies.remedies import Remedies
-from watchkeeper.policies.stops import StopOrders
+from watchkeeper.policies.revocation.epochs import Epochs
+from watchkeeper.policies.revocation.stops import StopOrders
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.store.engine import Store
 
 AGENT = "remediator/litellm"
 VERSION = "sha256:policy"
+NO_CAPS = compile_policy(PolicySet(()))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BREACH = Sli(
     measure=Measure.CALLS_PER_MIN,
@@ -133,7 +136,7 @@ def a_reading(now: datetime, status: SliStatus = SliStatus.BREACHED, sli: Sli = 
 
 
 def scopes_of(plan: Plan, step: int = 0) -> tuple[str, ...]:
-    return authority_scopes(plan.scope, AGENT, plan.runbook.name, plan.actions[step])
+    return authority_scopes(plan, plan.actions[step])
 
 
 def a_remedy(plan: Plan, now: datetime, step: int = 0) -> Remedy:
@@ -152,11 +155,12 @@ def a_remedy(plan: Plan, now: datetime, step: int = 0) -> Remedy:
 
 @dataclass
 class Authority:
-    """Every service of authority on one store; `version` is what policy is active."""
+    """Every service of authority on one store; `policy`, under the name `version`, is what is active."""
 
     store: Store
     clock: Clock = field(default_factory=ManualClock)
     version: str | None = VERSION
+    policy: Policy = NO_CAPS
     writer: str = "w"
 
     def __post_init__(self) -> None:
@@ -170,8 +174,8 @@ class Authority:
         self.facts = Facts(self.store)
         self.trust = Trust(self.store, self.ledger, self.clock)
 
-    async def _active(self, tx: AsyncConnection) -> str | None:
-        return self.version
+    async def _active(self, tx: AsyncConnection, version: str) -> Policy | None:
+        return replace(self.policy, version=version) if version == self.version else None
 
     async def request(self, plan: Plan, **changes: Any) -> ClaimRequest:
         """What the executor would ask for now: epochs as they are, the breach read this moment."""

@@ -17,8 +17,8 @@ from pkgutil import iter_modules
 from typing import Any, get_args
 
 from watchkeeper import core
-from watchkeeper.cli.reference import meanings
 from watchkeeper.core.entries import ENTRY_DATA
+from watchkeeper.core.meanings import meanings
 from watchkeeper.core.model import Contract
 
 Schema = dict[str, Any]
@@ -28,6 +28,7 @@ SCHEMAS = ROOT / "tests" / "core" / "schemas"
 PAGE = ROOT / "docs" / "contracts-fields.md"
 ABOVE_CORE = (
     "watchkeeper.adapters.contract",
+    "watchkeeper.agents.detector.basis",
     "watchkeeper.agents.diagnoser.gateway",
     "watchkeeper.agents.outbox",
     "watchkeeper.ledger.archive.manifest",

@@ -36,9 +36,9 @@ from watchkeeper.ledger.exports.jsonlines import lines
 from watchkeeper.ledger.exports.layout import ENTRIES
 from watchkeeper.policies.compile import Policy, compile_policy
 from watchkeeper.policies.decide import decide
-from watchkeeper.policies.kept import policies_of, write_policies
 from watchkeeper.policies.load import load
 from watchkeeper.policies.model import PolicyDocument
+from watchkeeper.policies.replay.kept import Version, policy_files
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 SERVICES = tuple(f"service-{n}" for n in range(12))
@@ -68,14 +68,24 @@ def write_export(directory: Path, envelopes: Iterable[Envelope], policies: Itera
     directory.mkdir(parents=True)
     with (directory / ENTRIES).open("xb") as file:
         file.writelines(each.to_bytes() + b"\n" for each in envelopes)
-    write_policies(directory, *policies_of(policies))
+    write_policies(directory, policies)
     return directory
+
+
+def write_policies(directory: Path, policies: Iterable[Policy]) -> None:
+    """Into the directory of an export, as the daemon's export has them."""
+    every = list(policies)
+    versions = [Version(version=each.version, documents=tuple(node.digest for node in each.nodes)) for each in every]
+    bodies = {node.digest: node.document.body() for each in every for node in each.nodes}
+    for name, content in policy_files(versions, bodies.values()):
+        with (directory / name).open("xb") as file:
+            file.write(content)
 
 
 def golden_export(directory: Path) -> Path:
     """The golden decisions beside the policies they followed, as an export keeps them."""
     shutil.copytree(DECIDED, directory)
-    write_policies(directory, *policies_of(golden_policies()))
+    write_policies(directory, golden_policies())
     return directory
 
 

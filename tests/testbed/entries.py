@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from watchkeeper.core.actions import Action, ActionKind, Change, FieldChange, Intent, Target
+from watchkeeper.core.agents import StandingChanged, Why, Word
 from watchkeeper.core.claims import Claim, EffectPhase, EpochSeen
 from watchkeeper.core.consents import (
     ApprovalAnswer,
@@ -68,9 +69,18 @@ from watchkeeper.core.ids import (
 )
 from watchkeeper.core.model import Contract
 from watchkeeper.core.outcomes import Effect, EffectOutcome, Outcome, Recovery
+from watchkeeper.core.phases import Phase
 from watchkeeper.core.plans import Basis, Plan, Release, RunbookRef, Verification
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.core.remedies import Remedy, RemedyStatus
+from watchkeeper.core.rollout import (
+    PhaseAsks,
+    RolloutAdvanced,
+    RolloutCriterion,
+    RolloutJudged,
+    RolloutSetBack,
+    WhySetBack,
+)
 from watchkeeper.core.sli import Comparison, Measure, Sli, SliReading, SliStatus, SubjectSet
 from watchkeeper.core.subjects import Edge, EdgeSource, Scope, Subject, SubjectKind
 from watchkeeper.core.trust import Credit, Grounds, Origin, TrustOutcome
@@ -490,7 +500,57 @@ def _scored() -> dict[EntryType, tuple[str, Contract]]:
         grounds=Grounds.RECOVERED,
         at=T0,
     )
-    return {EntryType.TRUST_OUTCOME: (INCIDENT, outcome)}
+    promoted = StandingChanged(
+        word=Word.PROMOTED,
+        agent=outcome.agent,
+        manifest_digest=outcome.manifest_digest,
+        runbook=outcome.runbook,
+        intent=outcome.intent,
+        scope=SCOPE,
+        autonomy=Autonomy.BOUNDED,
+        by=PERSON,
+        why=Why.PERSON,
+        reason=_ref(EvidenceKind.COMMENT),
+        outcomes=31,
+        lower_bound=0.907,
+        at=T0,
+    )
+    return {
+        EntryType.TRUST_OUTCOME: (INCIDENT, outcome),
+        EntryType.AGENT_STANDING: (f"agent:{promoted.agent}", promoted),
+        **_rollout(),
+    }
+
+
+def _rollout() -> dict[EntryType, tuple[str, Contract]]:
+    advanced = RolloutAdvanced(
+        scope=SCOPE,
+        phase=Phase.PILOT,
+        previous=Phase.TRIAGE,
+        by=PERSON,
+        at=T0,
+        reason=_ref(EvidenceKind.COMMENT),
+        evidence=(RolloutCriterion(name=PhaseAsks.ACCURACY, met=True, observed=0.95, required=0.9),),
+    )
+    set_back = RolloutSetBack(
+        scope=SCOPE,
+        phase=Phase.TRIAGE,
+        previous=Phase.PILOT,
+        by=PERSON,
+        at=T0,
+        why=WhySetBack.ROLLED_BACK,
+        incident=INCIDENT,
+        plan=PLAN,
+        epoch=EpochSeen(scope=f"service:{SCOPE}", epoch=1),
+    )
+    judged = RolloutJudged(
+        scope=SCOPE, incident=INCIDENT, right=True, by=PERSON, reason=_ref(EvidenceKind.COMMENT), at=T0
+    )
+    return {
+        EntryType.ROLLOUT_ADVANCED: (f"service:{SCOPE}", advanced),
+        EntryType.ROLLOUT_SET_BACK: (INCIDENT, set_back),
+        EntryType.ROLLOUT_JUDGED: (INCIDENT, judged),
+    }
 
 
 def one_of_each() -> dict[EntryType, Draft]:

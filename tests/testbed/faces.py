@@ -28,8 +28,11 @@ from watchkeeper.agents.outbox import Outbox
 from watchkeeper.agents.records import Decided, Proposed
 from watchkeeper.agents.remediator.plan import Planner
 from watchkeeper.agents.remediator.world import World
+from watchkeeper.agents.rollout import Rollouts
+from watchkeeper.agents.roster import Roster
 from watchkeeper.agents.stopping import Stopping
 from watchkeeper.agents.tables import incident_step
+from watchkeeper.agents.usage import AgentUsage
 from watchkeeper.api.app import create
 from watchkeeper.api.services import HealthReport, Services
 from watchkeeper.api.tokens import Tokens
@@ -41,6 +44,7 @@ from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.entries import Draft, EntryType, FindingRecorded
 from watchkeeper.core.ids import ApprovalId, IncidentId, new_id
 from watchkeeper.core.model import Contract
+from watchkeeper.core.objectives import Objective
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.health import Health
@@ -53,14 +57,17 @@ from watchkeeper.ledger.evidence.erase import Eraser
 from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.retention.periods import RetentionSettings
 from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
-from watchkeeper.policies.approvals import Approvals, draft
-from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.approval.approvals import Approvals, draft
+from watchkeeper.policies.approval.edits import Edits
+from watchkeeper.policies.budgets.service import ErrorBudgets
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.decide import decide
-from watchkeeper.policies.edits import Edits
-from watchkeeper.policies.epochs import Epochs
 from watchkeeper.policies.load import pack
+from watchkeeper.policies.promotion.service import Promotions
 from watchkeeper.policies.remedies import Remedies
-from watchkeeper.policies.stops import StopOrders
+from watchkeeper.policies.revocation.epochs import Epochs
+from watchkeeper.policies.revocation.stops import StopOrders
+from watchkeeper.policies.rollout.terms import RolloutTerms
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.runbooks.loader import load_catalog
@@ -168,19 +175,26 @@ async def opened(directory: Path) -> AsyncIterator[Face]:
 def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archive: Path) -> Services:
     evidence = Evidence(store, clock=clock)
     versions = PolicyVersions(store, log.ledger, clock)
-    outbox = Outbox(store, clock, ())
+    outbox, trust = Outbox(store, clock, ()), Trust(store, log.ledger, clock)
     book = Book(store, log.reader, (log.key.verifier,), Alarm(store, outbox, clock, "production"))
     return Services(
         clock=clock,
         tokens=Tokens(store, clock),
         intake=Intake(Inbox(store, clock, 10_000), bus, Health(clock), lambda signals, at: None),
-        book=SourceBook(clock),
+        book=SourceBook(clock, 120),
         incidents=Incidents(store, log.ledger, evidence, clock),
         approvals=Approvals(store, log.ledger, clock),
-        claims=Claims(store, log.ledger, clock, versions.active_version),
+        claims=Claims(store, log.ledger, clock, versions.if_active),
         epochs=Epochs(store, log.ledger, clock),
         remedies=Remedies(store, log.ledger),
-        trust=Trust(store, log.ledger, clock),
+        trust=trust,
+        budgets=ErrorBudgets(store, clock, OBJECTIVES),
+        roster=Roster(
+            Promotions(store, log.ledger, clock, evidence, trust),
+            AgentUsage(store, clock),
+            Epochs(store, log.ledger, clock),
+        ),
+        rollouts=Rollouts(store, log.ledger, clock, evidence, outbox, RolloutTerms()),
         editing=_editing(store, clock, log, evidence),
         stopping=Stopping(store, Incidents(store, log.ledger, evidence, clock), StopOrders(store), clock),
         outbox=outbox,
@@ -199,6 +213,9 @@ def _services(store: Store, clock: ManualClock, log: Log, bus: MemoryBus, archiv
     )
 
 
+OBJECTIVES = (Objective(name="served", service="chat", environment="prod", target=0.99),)
+
+
 def _editing(store: Store, clock: ManualClock, log: Log, evidence: Evidence) -> Editing:
     """Its targets take every throttle, and were unlimited before."""
     approvals = Approvals(store, log.ledger, clock)
@@ -208,7 +225,7 @@ def _editing(store: Store, clock: ManualClock, log: Log, evidence: Evidence) -> 
 
 
 def _upkeep(store: Store, clock: ManualClock, log: Log, archive: Path) -> Upkeep:
-    claims = Claims(store, log.ledger, clock, PolicyVersions(store, log.ledger, clock).active_version)
+    claims = Claims(store, log.ledger, clock, PolicyVersions(store, log.ledger, clock).if_active)
     hand = Hand(store, log.ledger)
     return Upkeep.over(
         hand,

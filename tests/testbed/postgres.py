@@ -66,10 +66,11 @@ class PostgresServer:
     def admin_dsn(self) -> str:
         return f"{self._base}/postgres"
 
-    def fresh_database(self) -> Database:
-        """Create an empty database that no other test has seen."""
+    def fresh_database(self, template: str = "template0") -> Database:
+        """Create a database that no other test has seen: an empty one, or a copy of `template`."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
-        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        named = (sql.Identifier(each) for each in (name, template))
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*named))
         return Database(name=name, dsn=f"{self._base}/{name}")
 
     @contextmanager

@@ -44,6 +44,19 @@ class Scene(Generic[W]):
         found: list[Reply] = self.api.get(f"/v1/incidents/{incident}/story")
         return found
 
+    def asked(self, timeout_s: float) -> Reply:
+        """The one approval that a person is asked for; where none is, what the daemon did instead is told."""
+        try:
+            (waiting,) = eventually(lambda: self.operator.get("/v1/approvals"), timeout_s=timeout_s)
+        except AssertionError as error:
+            for each in self.incidents():
+                steps = [step["type"].removeprefix("dev.watchkeeper.") for step in self.story(each["id"])]
+                error.add_note(f"{each['mode']} {each['status']}: {', '.join(steps)}")
+            error.add_note(f"health: {self.api.get('/v1/status')['health']}")
+            raise
+        found: Reply = waiting
+        return found
+
     def told(self, incident: str, kind: str) -> list[Reply]:
         """The data of its entries of one kind (`outcome.v1`), once there is one: an entry waits for its index."""
         return eventually(lambda: self._said(incident, kind), timeout_s=20)

@@ -18,6 +18,7 @@ from tests.testbed.labs import MASTER_KEY, LabGateway, open_gateway
 from tests.testbed.traffic import START, Caller, Traffic
 from watchkeeper.agents import graph
 from watchkeeper.agents.checkpoints import sqlite_checkpoints
+from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Incident
 from watchkeeper.agents.nodes import table
 from watchkeeper.agents.runner import Runner
@@ -28,7 +29,7 @@ from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.daemon.compose import Parts, compose, sentry
 from watchkeeper.daemon.home import Home
-from watchkeeper.daemon.settings import Settings
+from watchkeeper.daemon.settings import RunbookSettings, Settings
 from watchkeeper.lab.gateway.rows import key_hash
 from watchkeeper.ledger.checks.verify import verify
 from watchkeeper.policies import load as policies
@@ -80,11 +81,27 @@ class Simulation:
             for signal in signals:
                 self.refused += getattr(signal, "error", None) == "limited"
                 self.parts.crew.signals.apply(signal, now)
+            for gateway in self.parts.settings.gateways:
+                self.parts.book.delivered(gateway.name, len(signals), 0)
             if self.traffic.second % ROUND_S == 0:
                 await self.parts.pump.catch_up()
                 await self.sentry.round()
                 await self.runner.run_due()
                 await self.runner.settle()
+
+    @property
+    def closing(self) -> Closing:
+        crew = self.parts.crew
+        return Closing(
+            store=crew.store,
+            clock=crew.clock,
+            incidents=crew.incidents,
+            approvals=crew.approvals,
+            claims=crew.claims,
+            remedies=crew.remedies,
+            evidence=crew.evidence,
+            trust=crew.trust,
+        )
 
     async def incidents(self) -> tuple[Incident, ...]:
         return await self.parts.crew.incidents.list(include_closed=True, limit=1000)
@@ -108,10 +125,16 @@ class Simulation:
 
 @asynccontextmanager
 async def open_simulation(
-    directory: Path, seed: int, *, database: str | None = None, floor_usd_per_min: float = 100
+    directory: Path,
+    seed: int,
+    *,
+    database: str | None = None,
+    floor_usd_per_min: float = 100,
+    runbook: str = "",
+    grants: str = GRANTS,
 ) -> AsyncIterator[Simulation]:
     """`database` is the URL of an empty one; without it, SQLite in the directory. A cost spike is seen from `floor` on:
-    by default never, so that a loop is a loop alone."""
+    by default never, so that a loop is a loop alone. `runbook`: the text of the only one, instead of those shipped."""
     clock = ManualClock(START)
     async with open_gateway(directory / "lab", clock) as lab:
         callers: list[Caller] = []
@@ -119,7 +142,9 @@ async def open_simulation(
             token = key_hash(await lab.key(name))
             callers.append(Keyed(name, runs_per_s=runs, turns=turns, token=token))
         traffic = Traffic(seed, callers, model="chat-main")
-        settings = _settings(directory, lab, traffic, database, floor_usd_per_min)
+        settings = _settings(directory, lab, traffic, database, floor_usd_per_min, grants)
+        if runbook:
+            settings = settings.model_copy(update={"runbooks": _only(directory, runbook)})
         home = Home(settings.data_dir)
         home.open()
         parts = compose(settings, home, clock)
@@ -151,12 +176,19 @@ def _wired(sim: Simulation, saver: Any) -> Simulation:
     return sim
 
 
+def _only(directory: Path, runbook: str) -> RunbookSettings:
+    books = directory / "runbooks"
+    books.mkdir()
+    (books / "only.yaml").write_text(runbook)
+    return RunbookSettings(dirs=(books,), shipped=False)
+
+
 def _settings(
-    directory: Path, lab: LabGateway, traffic: Traffic, database: str | None, floor_usd_per_min: float
+    directory: Path, lab: LabGateway, traffic: Traffic, database: str | None, floor_usd_per_min: float, grants: str
 ) -> Settings:
     granted = directory / "policies"
     granted.mkdir()
-    (granted / "grants.yaml").write_text(GRANTS)
+    (granted / "grants.yaml").write_text(grants)
     return Settings.model_validate(
         {
             "data_dir": directory / "data",

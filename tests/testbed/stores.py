@@ -5,6 +5,8 @@ Tables come from METADATA, not from the migrations; tests/store/test_schema.py h
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,7 +20,7 @@ from sqlalchemy import create_mock_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.testbed.postgres import PostgresServer
+from tests.testbed.postgres import Database, PostgresServer
 from watchkeeper.cli import rolesql
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.store.engine import Store
@@ -28,19 +30,50 @@ from watchkeeper.store.schema import register_tables
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
+    """The URL of an empty database; of one with every room's tables for a test that asks for `store` too."""
+    with_tables = "store" in request.fixturenames
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'watchkeeper.db'}"
-    url: str = request.getfixturevalue("pg_url")
+        path = tmp_path / "watchkeeper.db"
+        if with_tables:
+            shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite+aiosqlite:///{path}"
+    url: str = request.getfixturevalue("pg_url_with_tables" if with_tables else "pg_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with every room's tables, to be copied: making them takes many times as long."""
+    path = tmp_path_factory.mktemp("template") / "tables.db"
+    asyncio.run(_with_tables(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def pg_template(postgres_server: PostgresServer) -> Database:
+    """The same on the PostgreSQL server. Nobody may be connected to it."""
+    database = postgres_server.fresh_database()
+    asyncio.run(_with_tables(database.url))
+    return database
+
+
+@pytest.fixture
+def pg_url_with_tables(postgres_server: PostgresServer, pg_template: Database) -> Iterator[str]:
+    database = postgres_server.fresh_database(pg_template.name)
+    yield database.url
+    postgres_server.drop_database(database)
 
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     opened = Store(store_url)
-    await create_tables(opened)
     yield opened
     await opened.close()
+
+
+async def _with_tables(url: str) -> None:
+    async with store_of(url) as opened:
+        await create_tables(opened)
 
 
 async def create_tables(store: Store) -> None:

@@ -21,7 +21,6 @@ from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.model import Contract
 from watchkeeper.core.outcomes import Effect
 
-CONTRACT_VERSION = 1
 CONFORMANCE = "watchkeeper.dev/adapter-conformance/v1"
 """The kit (`watchkeeper.adapters.conformance`) that an adapter must have passed before it is registered."""
 
@@ -124,8 +123,9 @@ class Adapter(Protocol):
         """Does it once, if every field still holds `before` and the deadline has not passed when it is sent.
 
         Must run inside `recorder.under(claim=..., may_send=...)`: between that last question and the send there may be
-        no other wait than for the connection, whatever was read before. Raises AdapterError when surely nothing was
-        done; a call that was sent and whose result is not known is `UNKNOWN`, never an exception and never a failure.
+        no other wait than for the connection, whatever was read before; and the deadline is read once more when the
+        connection stands. Raises AdapterError when surely nothing was done; a call that was sent and whose result is
+        not known is `UNKNOWN`, never an exception and never a failure.
         """
         ...
 

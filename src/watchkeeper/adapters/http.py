@@ -62,6 +62,10 @@ class TooLargeError(Exception):
     """A reply over its bound; caught here, never seen outside."""
 
 
+class TooLateError(Exception):
+    """The deadline passed while we connected; caught here, never seen outside."""
+
+
 class HttpTarget:
     """One base URL with one credential, which leaves this object only as a request header."""
 
@@ -112,17 +116,25 @@ class HttpTarget:
     async def write(
         self, call: WriteCall, deadline: datetime, *, headers: Mapping[str, str], sending: Callable[[], None]
     ) -> Reply:
-        """Sends once, if the deadline has not passed when it is sent; `sending` is called as it leaves. The reply is
-        `ok`, `unknown`, or `not_sent` with `deadline_passed` or `authority_lost` (the recorder asks the claim's holder
-        right before); a refusal, and a target that could not be reached, are AdapterErrors."""
+        """Sends once, if the deadline has not passed when its first byte leaves; `sending` is called before we connect.
+
+        The reply is `ok`, `unknown`, or `not_sent` with `deadline_passed` or `authority_lost` (the recorder asks the
+        claim's holder right before); a refusal, and a target that could not be reached, are AdapterErrors.
+        """
         self._respect_429(call.operation)
         request = self._client.build_request(call.method, call.path, json=call.body, headers=dict(headers))
+
+        async def last_look(event: str, info: object) -> None:
+            """Connecting may have taken its time; behind this comes the first byte."""
+            if event.endswith("send_request_headers.started") and self._clock.now() >= deadline:
+                raise TooLateError
 
         async def transport() -> Reply:
             left = (deadline - self._clock.now()).total_seconds()
             if left <= 0:
                 return Reply("not_sent", "deadline_passed")
             sending()
+            request.extensions = {**request.extensions, "trace": last_look}
             connect_s = min(left, self._reply_s)
             return await self._exchange(request, connect_s, left + self._reply_s, MAX_REPLY_BYTES, write=True)
 
@@ -146,6 +158,8 @@ class HttpTarget:
                     await response.aclose()
         except NOT_SENT:
             return Reply("not_sent", "unreachable")
+        except TooLateError:
+            return Reply("not_sent", "deadline_passed")
         except (httpx.TimeoutException, TimeoutError):
             return Reply("unknown", "timeout")
         except httpx.HTTPError:

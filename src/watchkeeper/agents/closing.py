@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchkeeper.agents.crew import Crew
-from watchkeeper.agents.incidents import Incident, Incidents, Status
+from watchkeeper.agents.incidents import Incident, Incidents, Status, hold
 from watchkeeper.agents.outbox import Notice
-from watchkeeper.agents.remedies import HELD
 from watchkeeper.agents.tale import ending
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import Draft, EntryType, Escalated
@@ -19,8 +18,10 @@ from watchkeeper.core.errors import ConflictError, ForbiddenError
 from watchkeeper.core.evidence import EvidenceKind
 from watchkeeper.core.ids import IncidentId, new_id
 from watchkeeper.core.principals import Principal, PrincipalKind
+from watchkeeper.core.remedies import HELD
 from watchkeeper.ledger.evidence.store import Evidence
-from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.approval.approvals import Approvals
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.store import leases
@@ -34,6 +35,7 @@ class Closing:
     store: Store
     clock: Clock
     incidents: Incidents
+    approvals: Approvals
     claims: Claims
     remedies: Remedies
     evidence: Evidence
@@ -62,6 +64,7 @@ class Closing:
             lease = await leases.acquire(tx, f"incident:{incident}", new_id("close", now), now, MOMENT_S)
             if lease is None:
                 raise _not_now(f"incident {incident} is being looked at right now", "it is looked at now and then")
+            await hold(tx, incident)
             if await self.remedies.holds(tx, incident):
                 raise ConflictError(
                     f"something of incident {incident} is still in force",
@@ -72,6 +75,7 @@ class Closing:
                 raise _not_now(f"an effect of incident {incident} is not settled", "its target did not answer yet")
             said = await self.evidence.put(tx, EvidenceKind.COMMENT, comment.encode(), "text/plain")
             await self.trust.record(tx, await ending(tx, incident, found.resolution, now, by_person=True))
+            await self.approvals.withdraw(tx, incident)
             await self.incidents.close_for(tx, found, by, said)
             await leases.release(tx, lease, now)
         return await self.incidents.get(incident)
@@ -106,6 +110,6 @@ async def hand_over(crew: Crew, incident: Incident) -> None:
         half_done=tuple(remedy.id for remedy in held),
     )
     async with crew.store.write() as tx:
+        await crew.incidents.set_status(tx, incident.id, Status.ESCALATED)
         await crew.ledger.append(tx, Draft(type=EntryType.ESCALATION, subject=incident.id, data=data))
         await crew.outbox.put(tx, notice)
-        await crew.incidents.set_status(tx, incident.id, Status.ESCALATED)

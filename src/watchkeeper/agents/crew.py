@@ -18,6 +18,8 @@ from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
 from watchkeeper.agents.remediator.execute import Executor
 from watchkeeper.agents.remediator.plan import Planner
+from watchkeeper.agents.rollout import Rollouts
+from watchkeeper.agents.usage import AgentUsage
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.findings import FailureMode, Finding
 from watchkeeper.core.ids import IncidentId
@@ -26,13 +28,15 @@ from watchkeeper.core.sli import Sli, SliReading
 from watchkeeper.core.subjects import Subject
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence.store import Evidence
-from watchkeeper.policies.approvals import Approvals
-from watchkeeper.policies.claims import Claims
-from watchkeeper.policies.edits import Edits
-from watchkeeper.policies.epochs import Epochs
+from watchkeeper.policies.approval.approvals import Approvals
+from watchkeeper.policies.approval.edits import Edits
+from watchkeeper.policies.budgets.service import ErrorBudgets
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.facts import Facts
+from watchkeeper.policies.promotion.service import Promotions
 from watchkeeper.policies.remedies import Remedies
-from watchkeeper.policies.stops import StopOrders
+from watchkeeper.policies.revocation.epochs import Epochs
+from watchkeeper.policies.revocation.stops import StopOrders
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.state import SignalState
@@ -82,6 +86,10 @@ class Crew:
     remedies: Remedies
     facts: Facts
     trust: Trust
+    promotions: Promotions
+    rollouts: Rollouts
+    usage: AgentUsage
+    budgets: ErrorBudgets
     executor: Executor
     adapters: Registry
     holder: str

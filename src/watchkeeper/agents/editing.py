@@ -20,9 +20,9 @@ from watchkeeper.core.ids import ApprovalId, PlanId, new_id
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal
 from watchkeeper.ledger.evidence.store import Evidence
-from watchkeeper.policies.approvals import Approvals, ApprovalState
-from watchkeeper.policies.edits import Edits
-from watchkeeper.policies.quorum import Panel
+from watchkeeper.policies.approval.approvals import Approvals, ApprovalState
+from watchkeeper.policies.approval.edits import Edits
+from watchkeeper.policies.approval.quorum import Panel
 from watchkeeper.runbooks.edit import edited
 from watchkeeper.store.engine import Store
 
@@ -57,6 +57,7 @@ class Editing:
         plan = await self._plan(request)
         made = await self._made(plan, wanted, by, now)
         async with self.store.write() as tx:
+            await self.incidents.wake(tx, plan.incident)
             said = None
             if comment:
                 said = await self.evidence.put(tx, EvidenceKind.COMMENT, comment.encode(), "text/plain")
@@ -72,7 +73,6 @@ class Editing:
                 comment=said,
             )
             await self.edits.record(tx, data, made)
-        await self.incidents.wake(plan.incident)
         return made
 
     async def _plan(self, request: ApprovalRequested) -> Plan:

@@ -1,7 +1,8 @@
 """A phase of a plan, carried out: each change under its own claim, in the order given.
 
 Every step of the apply, every release step and every undo has its own key and its own claim. What is already settled
-is not done again, so a phase can simply be asked for again after a crash or while an effect is unknown.
+is not done again, so a phase can simply be asked for again after a crash or while an effect is unknown. It makes no
+phase atomic: a plan may stand half done, and then says so.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from watchkeeper.core.ids import OrderId
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.sli import SliReading
-from watchkeeper.policies.claims import Also, ClaimRequest, action_key
+from watchkeeper.policies.claiming.claims import Also, ClaimRequest, action_key
 
 
 async def effect_all(
@@ -60,7 +61,7 @@ async def _request(
     epochs = decided.epochs
     if phase is not EffectPhase.APPLY:
         # Giving back is no new authority: a stop that stands now freezes it, one that was lifted does not strand it.
-        scopes = authority_scopes(plan.scope, plan.remediator, plan.runbook.name, plan.actions[step])
+        scopes = authority_scopes(plan, plan.actions[step])
         epochs = await crew.epochs.seen(scopes)
     asked = await watch.steps.recorded(f"ask/{state.get('attempt', 0)}", Asked)
     return ClaimRequest(

@@ -14,7 +14,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.ids import IncidentId
-from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.store.engine import Store
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.agents.incidents import Status
 from watchkeeper.agents.tables import incident
-from watchkeeper.policies.claims import Claims
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 
 

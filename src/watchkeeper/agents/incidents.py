@@ -134,10 +134,10 @@ class Incidents:
                     relapses=relapses,
                 )
             )
-            await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_OPENED, subject=new, data=opened))
-            await self._record(tx, new, finding, snapshot)
             if before is not None and self._relapsed is not None:
                 await self._relapsed(tx, before.id)
+            await self._ledger.append(tx, Draft(type=EntryType.INCIDENT_OPENED, subject=new, data=opened))
+            await self._record(tx, new, finding, snapshot)
         return new
 
     async def join(self, incident: IncidentId, finding: Finding, snapshot: bytes) -> None:
@@ -234,9 +234,10 @@ class Incidents:
         async with self._store.write() as tx:
             await tx.execute(update(incidents).where(incidents.c.id == incident.id).values(values))
 
-    async def wake(self, incident: IncidentId) -> None:
-        async with self._store.write() as tx:
-            await tx.execute(update(incidents).where(incidents.c.id == incident).values(wake_at=self._clock.now()))
+    async def wake(self, tx: AsyncConnection, incident: IncidentId) -> None:
+        """Beside what it has to look at, in the caller's transaction and before anything else of it is locked: a crash
+        cannot part the two, and an incident's steps lock its row first too."""
+        await tx.execute(update(incidents).where(incidents.c.id == incident).values(wake_at=self._clock.now()))
 
     async def ask(self, incident: IncidentId, request: Request, by: Principal) -> None:
         """Leaves a person's request for the incident's next step, and records who asked. Refused once the incident is
@@ -314,6 +315,14 @@ class Incidents:
         ordered = OrderRecorded(order=order, incident=incident.id, kind=OrderKind.CLOSE, by=by, comment=comment)
         await self._ledger.append(tx, Draft(type=EntryType.ORDER, subject=incident.id, data=ordered))
         await self.close(tx, incident.id, "closed_by_person", relapses=incident.relapses)
+
+
+async def hold(tx: AsyncConnection, incident: IncidentId) -> None:
+    """Locks the row before the transaction appends to the ledger, as an order or a finding does: one that took them in
+    the other order could stand against those. SQLite has one writer at a time anyway."""
+    if tx.dialect.name == "postgresql":
+        row = select(incidents.c.id).where(incidents.c.id == incident)
+        await tx.execute(row.with_for_update(key_share=True))
 
 
 async def _not_yet_calm(tx: AsyncConnection, fingerprint: str, now: datetime) -> Incident | None:

@@ -42,7 +42,9 @@ MODULES: dict[str, tuple[tuple[str, str], ...]] = {
 def manifest_digest(specialist: str) -> str:
     """`sha256:` over the names and bytes of the specialist's modules. Raises NotFoundError for an unknown one."""
     if specialist not in MODULES:
-        raise NotFoundError(f'there is no specialist "{specialist}"{suggest(specialist, MODULES)}')
+        raise NotFoundError(
+            f'there is no specialist "{specialist}"{suggest(specialist, MODULES)}', next_step="watchkeeper agents list"
+        )
     whole = hashlib.sha256()
     for package, name in sorted(MODULES[specialist]):
         body = resources.files(package).joinpath(name).read_bytes()

@@ -49,8 +49,9 @@ class Waiting(Contract):
 
 
 class Notice(Contract):
-    """What a person is told. `reason` is enumerated; `to_change` is what stood in the way of a plan, and what to move
-    so that it no longer does; `commands` are to be run next."""
+    """What a person is told. `reason` is enumerated; `half_done` is in force and can be undone, `not_undone` was done
+    and could not be; `to_change` is what stood in the way of a plan, and what to move so that it no longer does;
+    `commands` are to be run next."""
 
     schema_name = "watchkeeper.dev/notice/v1"
     incident: IncidentId
@@ -63,6 +64,7 @@ class Notice(Contract):
     at: Instant
     proposed: tuple[str, ...] = ()
     half_done: tuple[str, ...] = ()
+    not_undone: tuple[str, ...] = ()
     to_change: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     approvals: tuple[Waiting, ...] = ()

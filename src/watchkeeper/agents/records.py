@@ -1,4 +1,7 @@
-"""The results of an incident's steps: what a node writes once and later nodes read."""
+"""The results of an incident's steps: what a node writes once and later nodes read.
+
+They are kept for going on, and forgotten a day after the incident's end; the record is the ledger's.
+"""
 
 from __future__ import annotations
 

@@ -16,13 +16,12 @@ from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.ids import RemedyId, new_id
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
-from watchkeeper.core.remedies import Remedy, RemedyStatus
-from watchkeeper.policies.claims import Also
+from watchkeeper.core.remedies import HELD, Remedy, RemedyStatus
+from watchkeeper.policies.claiming.claims import Also
 from watchkeeper.policies.remedies import Remedies
 
 CHANGED = "changed"
 """The adapter's word for a target that no longer holds our value: somebody else's now, so we touch nothing."""
-HELD = (RemedyStatus.IN_FORCE, RemedyStatus.RELEASING)
 
 
 def remedy_ttl_s(plan: Plan, record: DecisionRecord) -> float:

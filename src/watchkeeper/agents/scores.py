@@ -20,7 +20,7 @@ from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.outcomes import Effect, EffectOutcome, Recovery
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.trust import Credit, Grounds, Origin, TrustOutcome
-from watchkeeper.policies.claims import Also
+from watchkeeper.policies.claiming.claims import Also
 from watchkeeper.policies.trust.service import Trust
 
 NOT_THEIRS = frozenset((CHANGED, "authority_lost", "deadline_passed"))

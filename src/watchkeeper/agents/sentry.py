@@ -18,7 +18,9 @@ from watchkeeper.agents.detector.drafting import Detected
 from watchkeeper.agents.detector.evaluate import Detectors
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Notice, Outbox
+from watchkeeper.agents.usage import BUCKET_S, AgentUsage
 from watchkeeper.core.actions import Target
+from watchkeeper.core.agents import Usage
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.entries import Draft, EntryType, Eviction
 from watchkeeper.core.errors import UnavailableError, WatchkeeperError
@@ -61,11 +63,14 @@ class Sentry:
         remedies: Remedies,
         outbox: Outbox,
         clock: Clock,
+        usage: AgentUsage,
         opened: Callable[[IncidentId], None],
     ) -> None:
         self._store, self._ledger, self._signals, self._detectors = store, ledger, signals, detectors
         self._incidents, self._remedies, self._outbox = incidents, remedies, outbox
-        self._clock, self._opened = clock, opened
+        self._clock, self._usage, self._opened = clock, usage, opened
+        self._found: Counter[str] = Counter()
+        self._counted = clock.monotonic()
         self._told_blind: dict[str, None] = {}
         self._unrecorded: dict[str, None] = {}
         self._evicted: Counter[tuple[str, str]] = Counter()
@@ -79,18 +84,32 @@ class Sentry:
         await self._mark_remedies()
         await self._tell_evictions()
         detected = self._detectors.evaluate(self._signals, now)
+        await self._count_usage()
         if not detected:
             return 0
         open_now = await self._open()
         new = 0
         for each in detected:
             try:
-                new += await self._place(each, open_now)
+                placed = await self._place(each, open_now)
+                self._found[each.finding.detector] += placed
+                new += placed
             except UnavailableError:
                 raise
             except Exception as error:  # whatever is wrong with this one, the others must be placed
                 await self._not_recorded(each.finding, error)
         return new
+
+    async def _count_usage(self) -> None:
+        """Once a minute; what a crash loses of it is less than that."""
+        if self._clock.monotonic() < self._counted + BUCKET_S:
+            return
+        self._counted = self._clock.monotonic()
+        worked, found = self._detectors.worked(), self._found
+        self._found = Counter()
+        async with self._store.write() as tx:
+            for name, wall_s in worked.items():
+                await self._usage.add(tx, name, Usage(iterations=found[name], wall_s=wall_s))
 
     async def _not_recorded(self, finding: Finding, error: Exception) -> None:
         """Once per trouble. It is tried again each round, and may fit later."""

@@ -15,6 +15,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from watchkeeper.agents.incidents import hold
 from watchkeeper.agents.tables import incident_step
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.clock import Clock
@@ -56,6 +57,7 @@ class Steps:
         try:
             async with self._store.write() as tx:
                 await leases.check(tx, self._lease)
+                await hold(tx, self._incident)
                 await tx.execute(
                     insert(incident_step).values(
                         incident=self._incident, step=step, result=canonical_model(result), at=self._clock.now()

@@ -13,16 +13,16 @@ from enum import StrEnum
 import structlog
 
 from watchkeeper.agents.incidents import Incident, Incidents, Request, Status
-from watchkeeper.agents.remedies import CHANGED, HELD
+from watchkeeper.agents.remedies import CHANGED
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.consents import HalfDone
 from watchkeeper.core.errors import ConflictError
 from watchkeeper.core.ids import IncidentId, OrderId, PlanId, RemedyId
 from watchkeeper.core.model import Contract
-from watchkeeper.core.remedies import RemedyStatus
+from watchkeeper.core.remedies import HELD, RemedyStatus
 from watchkeeper.policies import rows
-from watchkeeper.policies.checks import Refusal
-from watchkeeper.policies.stops import Asked, Step, StopOrder, StopOrders
+from watchkeeper.policies.claiming.checks import Refusal
+from watchkeeper.policies.revocation.stops import Asked, Step, StopOrder, StopOrders
 from watchkeeper.store.engine import Store
 
 log = structlog.get_logger(__name__)

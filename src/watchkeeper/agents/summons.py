@@ -15,7 +15,7 @@ from watchkeeper.agents.incidents import Incident, Incidents
 from watchkeeper.agents.outbox import Notice, Outbox, Waiting
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.consents import ApprovalEscalated
-from watchkeeper.policies.approvals import Approval, Approvals, audience
+from watchkeeper.policies.approval.approvals import Approval, Approvals, audience
 from watchkeeper.store.engine import Store
 
 MOST = 20
@@ -33,7 +33,7 @@ class Summons:
 
     async def run_once(self) -> int:
         """Tells what is due; returns how many requests people were told of."""
-        waiting = [each for each in await self._approvals.pending() if each.request.expires > self._clock.now()]
+        waiting = await self._approvals.pending()
         told = 0
         for whom in dict.fromkeys(audience(each.request) for each in waiting):
             untold = [each for each in waiting if each.told is None and audience(each.request) == whom]

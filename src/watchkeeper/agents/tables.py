@@ -65,6 +65,18 @@ notification = Table(
     Index("notification_due", "state", "next_try"),
 )
 
+agent_usage = Table(
+    "agent_usage",
+    METADATA,
+    Column("agent", String(128), primary_key=True),
+    Column("bucket", BigId, primary_key=True, autoincrement=False),
+    Column("iterations", BigId, nullable=False),
+    Column("wall_ms", BigId, nullable=False),
+    Column("tokens", BigId, nullable=False),
+    Column("usd_micros", BigId, nullable=False),
+)
+"""What each agent used, by minute since 1970; a day of it."""
+
 detector_state = Table(
     "detector_state",
     METADATA,

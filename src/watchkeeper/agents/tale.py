@@ -43,8 +43,8 @@ def told(steps: Mapping[str, bytes], resolution: str, at: datetime, *, by_person
     if plan is None:
         return ()
     decided = Decided.model_validate_json(steps[f"decide/{attempt}/0"])
-    diagnosis = Diagnosis.model_validate_json(steps[f"diagnose/{attempt}"])
-    deed = Deed(plan, decided.record, diagnosis)
+    found = steps.get(f"diagnose/{attempt}")  # a plan that a person edited was not diagnosed anew
+    deed = Deed(plan, decided.record, None if found is None else Diagnosis.model_validate_json(found))
     if deed.origin is Origin.SHADOW:
         read = _last(steps, [f"untreated/{attempt}"])
         return scores.untreated(deed, read, at, by_itself=not by_person)

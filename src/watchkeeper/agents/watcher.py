@@ -1,4 +1,7 @@
-"""One incident in the hands of its nodes: the crew, the recorded steps, and the small moves every node makes."""
+"""One incident in the hands of its nodes: the crew, the recorded steps, and the small moves every node makes.
+
+It keeps nothing: what it answers is what steps and rows say now. That a step is taken once is for `Steps`.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,8 @@ class Watcher:
 
     async def held(self) -> tuple[Remedy, ...]:
         """This incident's remedies that are still in force, in the order they were made."""
-        return tuple(r for r in await self.crew.remedies.in_force() if r.incident == self.incident)
+        held = [each for each in await self.crew.remedies.in_force() if each.incident == self.incident]
+        return tuple(sorted(held, key=lambda each: (each.since, each.step)))
 
     async def append(self, tx: AsyncConnection, kind: EntryType, data: Contract) -> None:
         await self.crew.ledger.append(tx, Draft(type=kind, subject=self.incident, data=data))

@@ -8,7 +8,20 @@ from typing import Any
 from fastapi import FastAPI, Response
 
 from watchkeeper import __version__
-from watchkeeper.api import authority, consent, errors, incidents, ingest, people, policies, timeline, trust
+from watchkeeper.api import (
+    agents,
+    authority,
+    consent,
+    errors,
+    incidents,
+    ingest,
+    objectives,
+    people,
+    policies,
+    rollout,
+    timeline,
+    trust,
+)
 from watchkeeper.api.auth import Known
 from watchkeeper.api.ledger import routes as ledger
 from watchkeeper.api.services import HealthReport, Services
@@ -18,8 +31,22 @@ def create(services: Services) -> FastAPI:
     app = FastAPI(title="Watchkeeper", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.services = services
     errors.install(app)
-    for part in (ingest, incidents, consent, authority, trust, timeline, ledger, policies, people):
+    for part in (
+        ingest,
+        incidents,
+        consent,
+        authority,
+        agents,
+        objectives,
+        rollout,
+        trust,
+        timeline,
+        ledger,
+        policies,
+        people,
+    ):
         app.include_router(part.router)
+    app.include_router(agents.roster)
 
     @app.get("/healthz", tags=["probes"])
     async def alive() -> dict[str, str]:

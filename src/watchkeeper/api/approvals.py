@@ -14,7 +14,8 @@ from watchkeeper.core.errors import NotFoundError
 from watchkeeper.core.ids import ApprovalId, IncidentId
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.plans import Plan
-from watchkeeper.policies.approvals import Approval, ApprovalState
+from watchkeeper.policies.approval.approvals import Approval, ApprovalState
+from watchkeeper.policies.messages import Messages, RuleMessage
 from watchkeeper.store.engine import Store
 
 
@@ -43,9 +44,11 @@ class ApprovalView(Contract):
     answers: tuple[ApprovalAnswered, ...]
     reached: tuple[ApprovalEscalated, ...] = ()
     """The steps of the escalation that were due: these roles may answer too."""
+    messages: tuple[RuleMessage, ...] = ()
+    """What the policy's rules that were not true tell people."""
 
 
-async def view(store: Store, approval: Approval) -> ApprovalView:
+async def view(store: Store, approval: Approval, messages: Messages) -> ApprovalView:
     """Raises NotFoundError when the steps that the request names are no longer kept."""
     request = approval.request
     plan, decision = await _recorded(store, request)
@@ -61,6 +64,7 @@ async def view(store: Store, approval: Approval) -> ApprovalView:
         terms=request.terms,
         answers=approval.answers,
         reached=approval.reached,
+        messages=await messages.of(decision.decision),
     )
 
 

@@ -68,6 +68,7 @@ async def in_person(caller: Annotated[Principal, Depends(require(Role.OPERATOR))
 Known = Annotated[Principal, Depends(principal)]
 """Anybody with a token; what he may do is asked further on, such as by the terms of an approval."""
 Viewer = Annotated[Principal, Depends(require(Role.VIEWER, Role.APPROVER, Role.OPERATOR))]
+Judge = Annotated[Principal, Depends(require(Role.APPROVER, Role.OPERATOR))]
 Ingester = Annotated[Principal, Depends(require(Role.INGEST))]
 Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
 OperatorInPerson = Annotated[Principal, Depends(in_person)]

@@ -1,4 +1,7 @@
-"""The stop, its lifting, and where things stand."""
+"""The stop, its lifting, and where things stand.
+
+A stop calls nothing back that was sent: what may still land is listed, and asked for again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from watchkeeper.api.services import HealthReport
 from watchkeeper.core.claims import Claim, EpochSeen
 from watchkeeper.core.ids import OrderId
 from watchkeeper.core.model import Contract
-from watchkeeper.policies.epochs import EpochStatus, StopReport, StopStanding
+from watchkeeper.policies.revocation.epochs import EpochStatus, StopReport, StopStanding
 from watchkeeper.signals.sources import SourceReport
 
 router = APIRouter(tags=["authority"])
@@ -20,9 +23,7 @@ router = APIRouter(tags=["authority"])
 class ScopeGiven(Contract):
     """`all`, `environment:E`, `service:E/S`, `agent:A`, `action:RUNBOOK/INTENT` or `target:ADAPTER/KIND/ID`."""
 
-    scope: str = Field(
-        default="all", max_length=256, pattern=r"^(all|(environment|service|agent|action|target):[^\s]+)$"
-    )
+    scope: str = Field(default="all", max_length=640)
 
 
 class StopGiven(ScopeGiven):
@@ -54,7 +55,7 @@ async def stop(given: StopGiven, wired: Wired, caller: Operator) -> StopReport:
 
 
 @router.get("/v1/stop")
-async def standing(wired: Wired, caller: Viewer, scope: str = Query(default="all", max_length=256)) -> StopStanding:
+async def standing(wired: Wired, caller: Viewer, scope: str = Query(default="all", max_length=640)) -> StopStanding:
     """Whether the scope is stopped, and what of it may still land or is not known."""
     return await wired.epochs.standing(scope)
 

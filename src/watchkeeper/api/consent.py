@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter
@@ -17,8 +18,9 @@ from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.ids import ApprovalId, PlanId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.principals import Principal
-from watchkeeper.policies.approvals import ApprovalState
-from watchkeeper.policies.quorum import Panel
+from watchkeeper.policies.approval.approvals import ApprovalState
+from watchkeeper.policies.approval.quorum import Panel
+from watchkeeper.policies.messages import Messages
 
 router = APIRouter(tags=["approvals"])
 
@@ -38,7 +40,7 @@ class Answer(Contract):
 class Read(Contract):
     """A plan that was read, by its hash, and the approval that asks about it."""
 
-    approval: ApprovalId
+    approval: ApprovalId = Field(max_length=64, pattern=r"^[!-~]+$")
     plan_hash: str = Field(max_length=80)
 
 
@@ -78,7 +80,8 @@ class Edited(Contract):
 @router.get("/v1/approvals")
 async def approvals(wired: Wired, caller: Viewer) -> list[ApprovalView]:
     """What waits for a person, oldest first."""
-    return [await view(wired.store, waiting) for waiting in await wired.approvals.pending()]
+    messages = Messages(wired.versions)
+    return [await view(wired.store, waiting, messages) for waiting in await wired.approvals.pending()]
 
 
 @router.post("/v1/approvals")
@@ -89,14 +92,14 @@ async def answers(given: Answers, wired: Wired, caller: Known) -> list[Answered]
 
 @router.get("/v1/approvals/{approval}")
 async def approval(approval: ApprovalId, wired: Wired, caller: Viewer) -> ApprovalView:
-    return await view(wired.store, await wired.approvals.get(approval))
+    return await view(wired.store, await wired.approvals.get(approval), Messages(wired.versions))
 
 
 @router.post("/v1/approvals/{approval}")
 async def answer(approval: ApprovalId, given: Answer, wired: Wired, caller: Known) -> ApprovalView:
     """One person's answer, who holds a role that the approval's own terms name. It binds its plan hash, once."""
     await _answer(wired, approval, given, caller)
-    return await view(wired.store, await wired.approvals.get(approval))
+    return await view(wired.store, await wired.approvals.get(approval), Messages(wired.versions))
 
 
 @router.post("/v1/approvals/{approval}/edit", status_code=202)
@@ -112,11 +115,10 @@ async def _answer(wired: Services, approval: ApprovalId, given: Answer, caller: 
     said = ApprovalAnswer(given.answer)
     Panel(waiting.request, waiting.reached).may_answer(caller, said)
     comment = await _kept(wired, given.comment)
-    state = await wired.approvals.answer(
-        approval, said, caller, via=given.via, comment=comment, plan_hash=given.plan_hash
+    wake = partial(wired.incidents.wake, incident=waiting.request.incident)
+    return await wired.approvals.answer(
+        approval, said, caller, via=given.via, comment=comment, plan_hash=given.plan_hash, first=wake
     )
-    await wired.incidents.wake(waiting.request.incident)
-    return state
 
 
 async def _one_of(wired: Services, plan: Read, given: Answers, caller: Principal) -> Answered:

@@ -5,14 +5,18 @@ Nothing of our inside is shown for an unknown error, and a malformed value is no
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from watchkeeper.core.errors import WatchkeeperError
 from watchkeeper.core.model import Contract
+from watchkeeper.core.yamldoc import closest, unknown_key
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +60,9 @@ def install(app: FastAPI) -> None:
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-        problem = Problem(code="bad_input", what=what, place=place, next="see GET /openapi.json for the shape")
+        problem = Problem(
+            code="bad_input", what=_told(request, first), place=place, next="see GET /openapi.json for the shape"
+        )
         return JSONResponse(problem.model_dump(), status_code=422)
 
     @app.exception_handler(Exception)
@@ -65,3 +70,16 @@ def install(app: FastAPI) -> None:
         log.error("request_failed", path=request.url.path, exc_info=error)
         problem = Problem(code="error", what="the daemon failed on this request", next="see the daemon's log")
         return JSONResponse(problem.model_dump(), status_code=500)
+
+
+def _told(request: Request, error: dict[str, Any]) -> str:
+    """With the word that was probably meant; the one that was written is not repeated."""
+    what: str = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        body = getattr(request.scope.get("route"), "body_field", None)
+        model = None if body is None else body.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            return unknown_key(model, error["loc"][1:])
+    if error["type"] in ("enum", "literal_error") and isinstance(error["input"], str):
+        what += closest(error["input"], error["ctx"]["expected"])
+    return what

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from watchkeeper.agents.closing import Closing
 from watchkeeper.agents.incidents import Incident, Request
 from watchkeeper.api.auth import Operator, Viewer, Wired
+from watchkeeper.core.decisions import DecisionRecord
 from watchkeeper.core.errors import ConflictError
 from watchkeeper.core.ids import IncidentId
 from watchkeeper.core.model import Contract
 from watchkeeper.core.remedies import Remedy
-from watchkeeper.ledger.replays.story import StoryStep, story
+from watchkeeper.ledger.replays.story import Part, StoryStep, story
+from watchkeeper.policies.messages import Messages, RuleMessage
 
 router = APIRouter(tags=["incidents"])
 
@@ -21,6 +25,12 @@ class Closed(Contract):
     """Why it is over."""
 
     comment: str = Field(min_length=1, max_length=2000)
+
+
+class Told(StoryStep):
+    """`messages`: of the rules that were not true when it was decided, from the policy that was asked."""
+
+    messages: tuple[RuleMessage, ...] = ()
 
 
 @router.get("/v1/incidents")
@@ -36,10 +46,21 @@ async def one(incident: IncidentId, wired: Wired, caller: Viewer) -> Incident:
 
 
 @router.get("/v1/incidents/{incident}/story")
-async def tell(incident: IncidentId, wired: Wired, caller: Viewer) -> list[StoryStep]:
-    """The incident's ledger entries in order, each with its data and the evidence that is still there."""
+async def tell(incident: IncidentId, wired: Wired, caller: Viewer) -> list[Told]:
+    """The incident's ledger entries in order, each with its data, the evidence that is still there, and what the
+    policy's rules tell people about it."""
     await wired.incidents.get(incident)
-    return await story(wired.log, wired.evidence, incident)
+    messages = Messages(wired.versions)
+    return [await _told(step, messages) for step in await story(wired.log, wired.evidence, incident)]
+
+
+async def _told(step: StoryStep, messages: Messages) -> Told:
+    """Of a decision that this version can read."""
+    found: tuple[RuleMessage, ...] = ()
+    if step.part is Part.DECIDED:
+        with suppress(ValidationError):
+            found = await messages.of(DecisionRecord.model_validate(step.data).decision)
+    return Told(**dict(step), messages=found)
 
 
 @router.post("/v1/incidents/{incident}/undo", status_code=202)
@@ -60,7 +81,14 @@ async def undo(incident: IncidentId, wired: Wired, caller: Operator) -> Incident
 async def close(incident: IncidentId, given: Closed, wired: Wired, caller: Operator) -> Incident:
     """Closes an escalated incident by a person's word. Refused while anything of it is in force."""
     closing = Closing(
-        wired.store, wired.clock, wired.incidents, wired.claims, wired.remedies, wired.evidence, wired.trust
+        store=wired.store,
+        clock=wired.clock,
+        incidents=wired.incidents,
+        approvals=wired.approvals,
+        claims=wired.claims,
+        remedies=wired.remedies,
+        evidence=wired.evidence,
+        trust=wired.trust,
     )
     return await closing.close(incident, caller, given.comment)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 from pydantic import Field, JsonValue
 
 from watchkeeper.api.auth import Operator, Viewer, Wired
-from watchkeeper.core.errors import PolicyError
+from watchkeeper.api.services import Services
+from watchkeeper.core.errors import PolicyError, VerificationError
 from watchkeeper.core.model import Contract
 from watchkeeper.policies import load
+from watchkeeper.policies.picture.svg import drawn
 from watchkeeper.policies.versions import Activation
 
 router = APIRouter(tags=["policy"])
@@ -27,6 +32,18 @@ class PolicyWanted(Contract):
     pack: str = ""
     files: tuple[PolicyFile, ...] = Field(default=(), max_length=500)
     reason: str = Field(default="", max_length=2000)
+
+
+class Why(Contract):
+    """The reason, kept as evidence."""
+
+    reason: str = Field(default="", max_length=2000)
+
+
+class Activated(Activation):
+    """`why`: the text of the reason, while it is kept and is what was recorded."""
+
+    why: str | None
 
 
 class PolicyInForce(Contract):
@@ -62,14 +79,32 @@ async def activate(wanted: PolicyWanted, wired: Wired, caller: Operator) -> Poli
 
 
 @router.post("/v1/policies/{version}/rollback")
-async def rollback(version: str, wired: Wired, caller: Operator) -> PolicyInForce:
-    return PolicyInForce(version=await wired.versions.rollback(version, caller))
+async def rollback(version: str, wired: Wired, caller: Operator, given: Why | None = None) -> PolicyInForce:
+    reason = "" if given is None else given.reason
+    return PolicyInForce(version=await wired.versions.rollback(version, caller, reason))
 
 
 @router.get("/v1/policies")
-async def history(wired: Wired, caller: Viewer) -> list[Activation]:
-    """Every activation, newest first."""
-    return list(await wired.versions.history())
+async def history(wired: Wired, caller: Viewer) -> list[Activated]:
+    """The newest activations, the latest first."""
+    return [Activated(**dict(each), why=await _text(wired, each.reason)) for each in await wired.versions.history()]
+
+
+async def _text(wired: Services, reason: str | None) -> str | None:
+    try:
+        body = None if reason is None else await wired.evidence.get(reason)
+    except VerificationError:  # `ledger fsck` tells of it: who made what active is told all the same
+        return None
+    return None if body is None else body.decode()
+
+
+@router.get("/v1/policies/{version}/graph.svg", response_class=Response)
+async def graph(
+    version: str, wired: Wired, caller: Viewer, focus: Annotated[str, Query(max_length=1000)] = ""
+) -> Response:
+    """A version, or the one that is `active`, drawn: where it gives authority, and what narrows it there."""
+    policy = await (wired.versions.active() if version == "active" else wired.versions.load(version))
+    return Response(await asyncio.to_thread(drawn, policy, focus), media_type="image/svg+xml")
 
 
 @router.get("/v1/policies/active")

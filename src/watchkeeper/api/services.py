@@ -11,6 +11,8 @@ from pydantic import Field
 from watchkeeper.agents.editing import Editing
 from watchkeeper.agents.incidents import Incidents
 from watchkeeper.agents.outbox import Outbox
+from watchkeeper.agents.rollout import Rollouts
+from watchkeeper.agents.roster import Roster
 from watchkeeper.agents.stopping import Stopping
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.core.clock import Clock
@@ -21,10 +23,11 @@ from watchkeeper.ledger.evidence.erase import Eraser
 from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.ledger.reader import LogReader
 from watchkeeper.ledger.retention.upkeep import Upkeep
-from watchkeeper.policies.approvals import Approvals
-from watchkeeper.policies.claims import Claims
-from watchkeeper.policies.epochs import Epochs
+from watchkeeper.policies.approval.approvals import Approvals
+from watchkeeper.policies.budgets.service import ErrorBudgets
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.remedies import Remedies
+from watchkeeper.policies.revocation.epochs import Epochs
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
@@ -74,6 +77,9 @@ class Services:
     epochs: Epochs
     remedies: Remedies
     trust: Trust
+    roster: Roster
+    budgets: ErrorBudgets
+    rollouts: Rollouts
     editing: Editing
     stopping: Stopping
     outbox: Outbox

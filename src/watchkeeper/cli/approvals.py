@@ -12,6 +12,7 @@ from rich.console import Console
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
+from watchkeeper.cli.rulemessages import told_messages
 from watchkeeper.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ ApprovalArgs = Annotated[
     list[str], typer.Argument(metavar="APPROVAL...", help="The approval's id; several: one answer to each.")
 ]
 Sets = Annotated[
-    list[str], typer.Option("--set", metavar="STEP.FIELD=VALUE", help="A parameter to change; may be repeated.")
+    list[str],
+    typer.Option(
+        "--set", metavar="STEP.FIELD=VALUE", help="A parameter to change; may be repeated. Steps count from 0."
+    ),
 ]
 
 app = typer.Typer(help="The plans that wait for a person.", invoke_without_command=True)
@@ -73,7 +77,6 @@ def show(context: typer.Context, approval: ApprovalArg, json: Json = False) -> N
     show_approval(found)
     for given in found["answers"]:
         out.say(f"  {given['answer']} by {given['by']['id']}")
-    out.say(f"  it is {found['state']}")
 
 
 @app.command()
@@ -105,13 +108,13 @@ def _edit(text: str) -> dict[str, Any]:
     """`0.rpm_limit=60`. A value that is no JSON is a text."""
     place, given, value = text.partition("=")
     step, named, name = place.partition(".")
-    if not (given and named and step.isdecimal() and name):
+    if not (given and named and step.isdecimal() and len(step) < 10 and name):
         raise InputError(
             f"cannot read --set {text[:60]!r}", cause="it is no STEP.FIELD=VALUE", next_step="--set 0.rpm_limit=60"
         )
     try:
         parsed = jsontext.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = value
     if isinstance(parsed, dict | list):
         raise InputError(f"cannot read --set {text[:60]!r}", cause="a value is a number, a flag or a text")
@@ -132,7 +135,7 @@ def _answer(context: typer.Context, approvals: list[str], answer: str, comment: 
     read = [api.get(f"/v1/approvals/{approval}") for approval in dict.fromkeys(approvals)]
     if not (sure and json):
         for each in read:
-            show_approval(each, into=out.errors if json else out.console)
+            show_approval(each, into=out.errors if json else out.console, offer=False)
     if not sure:
         plans = "this plan" if len(read) == 1 else f"these {len(read)} plans"
         typer.confirm(f"{verb.capitalize()} {plans}?", abort=True, err=json)
@@ -167,12 +170,18 @@ def _several(api: Client, read: list[dict[str, Any]], said: dict[str, Any], *, j
         raise typer.Exit(told(refused[0], 409).exit_code)
 
 
-def show_approval(approval: dict[str, Any], into: Console = out.console) -> None:
-    """The change of state, the blast radius and the way back, as a person needs them to say yes or no."""
+def show_approval(approval: dict[str, Any], into: Console = out.console, *, offer: bool = True) -> None:
+    """The change of state, the blast radius and the way back, as a person needs them to say yes or no.
+
+    `offer`: with the commands that answer it, while it waits."""
     say = partial(out.say, into=into)
     plan = approval["plan"]
     basis = plan["basis"]
-    say(f"\nwaits for approval {approval['id']} until {out.clock_time(approval['expires'])}", "bold yellow")
+    waits, until = approval["state"] == "pending", out.clock_time(approval["expires"])
+    if waits:
+        say(f"\nwaits for approval {approval['id']} until {until}", "bold yellow")
+    else:
+        say(f"\n{approval['state']}: approval {approval['id']}, asked until {until}", "bold")
     say(f"  {plan['runbook']['name']} for {approval['incident']}")
     say(f"  {basis['mode']}, {basis['confidence']:.0%} sure")
     if plan["authors"]:
@@ -186,13 +195,17 @@ def show_approval(approval: dict[str, Any], into: Console = out.console) -> None
     for gate in approval["decision"]["decision"]["walk"]:
         if not gate["passed"]:
             say(f"  policy asks: {gate['reason']} ({gate['node']})")
+    for line in told_messages(approval["messages"]):
+        say(out.wrapped(f"  {line}"))
     more = {role for step in approval["reached"] for role in step["roles"]}
     for terms in approval["terms"]:
         say(f"  it takes {_needed(terms)} ({terms['node']})")
     if more:
         say(f"  since nobody answered, also asked: {', '.join(sorted(more))}")
-    say(f"  watchkeeper approve {approval['id']}")
-    say(f"  watchkeeper reject {approval['id']}")
+    say(f"  why: watchkeeper ledger show {approval['incident']}")
+    if waits and offer:
+        say(f"  watchkeeper approve {approval['id']}")
+        say(f"  watchkeeper reject {approval['id']}")
 
 
 def _needed(terms: dict[str, Any]) -> str:

@@ -18,11 +18,14 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def resume(context: typer.Context, scope: Scope = "all", json: Json = False) -> None:
         """Lift a stop, as an admin. Decisions made before the stop are made anew."""
-        report = client(context).post("/v1/resume", {"scope": scope})
+        api = client(context)
+        report = api.post("/v1/resume", {"scope": scope})
         if json:
             out.as_json(report)
             return
         out.say(Text.assemble(("resumed", "green"), out.plain(f" {report['scope']} at epoch {report['epoch']}")))
+        for left in api.get("/v1/status")["stopped"]:
+            out.say(f"  still stopped: {left['scope']}, by {left['changed_by']}", "bold yellow")
 
     @app.command()
     def status(context: typer.Context, json: Json = False) -> None:

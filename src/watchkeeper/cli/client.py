@@ -14,11 +14,13 @@ from typing import Any
 
 import httpx
 
-from watchkeeper.core.errors import ConfigError, ForbiddenError, UnavailableError, WatchkeeperError
+from watchkeeper.core.errors import ConfigError, ForbiddenError, InputError, UnavailableError, WatchkeeperError
 
 TOKEN_FILE = "local.token"  # noqa: S105  # a file name
 API_FILE = "api.json"
 _LIKE = {400: 422, 401: 403, 413: 422}
+UNASKED = (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError)
+"""What is raised in place of a reply; all but the first before anything is sent, for a word that no address can say."""
 TIMEOUT_S = 60.0
 """Verifying or exporting a long log takes its time."""
 
@@ -27,7 +29,8 @@ class Client:
     """One connection to the API. Every error is one of our tree, with the daemon's own diagnostics."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S)
+        shown = f"Bearer {token}".encode(errors="replace")  # one that is no ASCII is wrong: the daemon says so
+        self._http = httpx.Client(base_url=url, headers={b"Authorization": shown}, timeout=TIMEOUT_S)
         self.url = url
 
     def get(self, path: str, **query: str | int | float | bool | list[str]) -> Any:
@@ -48,8 +51,8 @@ class Client:
                     reply.read()
                     raise _problem(reply)
                 yield reply.iter_bytes()
-        except httpx.HTTPError as error:
-            raise self._silent(error) from error
+        except UNASKED as error:
+            raise self._unasked(error) from error
 
     def follow(
         self, path: str, body: dict[str, Any], progress: Callable[[int, int], None] | None = None
@@ -65,8 +68,8 @@ class Client:
                     last = _object(line, reply)
                     if progress is not None and "done" in last:
                         progress(last["done"], last["of"])
-        except httpx.HTTPError as error:
-            raise self._silent(error) from error
+        except UNASKED as error:
+            raise self._unasked(error) from error
         if "problem" in last:
             raise told(last["problem"], reply.status_code)
         if not last or "done" in last:
@@ -85,13 +88,19 @@ class Client:
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         try:
             reply = self._http.request(method, path, **kwargs)
-        except httpx.HTTPError as error:
-            raise self._silent(error) from error
+        except UNASKED as error:
+            raise self._unasked(error) from error
         if reply.is_error:
             raise _problem(reply)
         return reply
 
-    def _silent(self, error: httpx.HTTPError) -> UnavailableError:
+    def _unasked(self, error: Exception) -> WatchkeeperError:
+        if not isinstance(error, httpx.HTTPError):
+            return InputError(
+                f"the daemon cannot be asked that: {error}",
+                cause="a word holds a control character or is no text, or it is too long; or --api-url is no address",
+                next_step="look at what was given, and try again",
+            )
         return UnavailableError(
             f"the daemon at {self.url} does not answer ({type(error).__name__})",
             cause="it is not running, or listens elsewhere",

@@ -10,6 +10,7 @@ from rich.text import Text
 from watchkeeper.cli import out
 from watchkeeper.cli.approvals import show_approval, show_changes
 from watchkeeper.cli.context import Json, client
+from watchkeeper.cli.rulemessages import told_messages
 
 app = typer.Typer(help="What is going on, newest first, and what waits for a person.", invoke_without_command=True)
 
@@ -84,18 +85,32 @@ def show(
     api = client(context)
     found = api.get(f"/v1/incidents/{incident}")
     held = [remedy for remedy in api.get("/v1/remedies") if remedy["incident"] == incident]
+    messages = messages_of(api.get(f"/v1/incidents/{incident}/story"))
+    waiting = [each["id"] for each in api.get("/v1/approvals") if each["incident"] == incident]
     if json:
-        out.as_json({"incident": found, "remedies": held})
+        out.as_json({"incident": found, "remedies": held, "messages": messages, "approvals": waiting})
         return
     resolution = out.plain(found["resolution"])
     out.say(Text.assemble(out.plain(found["id"]), "  ", out.status(found["status"]), f"  {resolution}"))
     out.say(f"  {_what(found)}")
     out.say(f"  opened {out.clock_time(found['opened'])}, closed {out.clock_time(found['closed'])}")
+    for line in told_messages(messages):
+        out.say(out.wrapped(f"  {line}"))
     for remedy in held:
         target = remedy["change"]["target"]
         out.say(f"  in force: {remedy['change']['intent']} {target['kind']} {target['id']}")
         show_changes(remedy["change"]["fields"])
+    for approval in waiting:
+        out.say(f"  waits for you: watchkeeper approvals show {approval}")
+    if found["status"] == "escalated":
+        out.say(f"  a person has it; once it is dealt with:\n    watchkeeper incidents close {incident} -m WHY")
     out.say(f"  the whole story: watchkeeper ledger show {incident}")
+
+
+def messages_of(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the policy's rules said of the latest decision."""
+    decided = [step["messages"] for step in steps if step["part"] == "decided"]
+    return decided[-1] if decided else []
 
 
 def _what(incident: dict[str, Any]) -> str:

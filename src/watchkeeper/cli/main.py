@@ -14,11 +14,14 @@ import typer
 
 from watchkeeper import __version__
 from watchkeeper.cli import (
+    agents,
     approvals,
     authority,
     config,
     incidents,
+    objectives,
     policy,
+    rollout,
     run_daemon,
     runbook,
     stop,
@@ -65,10 +68,13 @@ approvals.register(app)
 stop.register(app)
 authority.register(app)
 trust.register(app)
+objectives.register(app)
+app.add_typer(agents.app, name="agents")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(runbook.app, name="runbook")
 app.add_typer(policy.app, name="policy")
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(token.app, name="token")
 app.add_typer(witness.app, name="witness")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from watchkeeper.adapters.litellm.capabilities import CAPABILITIES
 from watchkeeper.agents.manifest import MODULES
+from watchkeeper.core.agents import remediates
 from watchkeeper.policies.lint import Names
 from watchkeeper.runbooks.lint import Offer
 
@@ -29,6 +30,6 @@ def names(runbooks: Iterable[str]) -> Names:
     """What a policy may name, where these are the runbooks that there are."""
     return Names(
         runbooks=frozenset(runbooks),
-        agents=frozenset(each for each in MODULES if each.startswith("remediator/")),
+        agents=frozenset(each for each in MODULES if remediates(each)),
         target_kinds=frozenset(each.target_kind for each in CAPABILITIES),
     )

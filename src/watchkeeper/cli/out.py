@@ -10,13 +10,14 @@ import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from watchkeeper.core.errors import WatchkeeperError
+from watchkeeper.core.errors import InputError, WatchkeeperError
 
 console = Console(highlight=False, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -28,6 +29,22 @@ YAML_WIDTH = 64
 
 def as_json(value: Any) -> None:
     print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def whole(text: str, to: Path | None) -> None:
+    """To a file that is replaced, or as it is to standard output, for another program. Raises InputError."""
+    if to is None:
+        print(text, end="")
+        return
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write: {error.strerror}",
+            place=str(to),
+            cause="the folder does not exist, or this user may not write there",
+            next_step="give another --out",
+        ) from error
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], empty: str) -> None:
@@ -84,12 +101,18 @@ def failure(error: WatchkeeperError, json_wanted: bool) -> None:
         }
         say(json.dumps(told, indent=2, sort_keys=True, ensure_ascii=False), into=errors)
     else:
-        say(Text.assemble(("error ", "bold red"), plain(wrapped(error.diagnostics()))), into=errors)
+        told_all = plain(wrapped(f"error {error.diagnostics()}"))
+        say(Text.assemble(("error ", "bold red"), told_all.removeprefix("error ")), into=errors)
 
 
 def clock_time(text: str | None) -> str:
     """`14:03:22` of an instant; `-` of none."""
     return "-" if text is None else datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S")
+
+
+def day_time(text: str) -> str:
+    """`2026-01-02 14:03` of an instant."""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 STATUS_STYLE = {

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json
+from watchkeeper.cli.policyfiles import compiled
 from watchkeeper.core.errors import PolicyDiffersError
 
 if TYPE_CHECKING:
-    from watchkeeper.policies.compile import Policy
     from watchkeeper.policies.difference.compare import Changed, Difference
     from watchkeeper.policies.difference.places import Place
 
-PACK = "pack:"
 MOST_SHOWN = 8
 """Places told of one change; the number of the others is."""
 COLOURS = {"grows": "yellow", "shrinks": "green", "grows and shrinks": "yellow"}
@@ -38,20 +36,13 @@ def register(app: typer.Typer) -> None:
         """Say whose authority grows and whose shrinks from one policy to another."""
         from watchkeeper.policies.difference.compare import difference
 
-        found = difference(_policy(old), _policy(new))
+        found = difference(compiled([old]), compiled([new]))
         if json:
             out.as_json(_as_json(found))
         else:
             _say(found)
         if fail_on is FailOn.GROWS and found.may_grow():
             raise typer.Exit(PolicyDiffersError.exit_code)
-
-
-def _policy(name: str) -> Policy:
-    from watchkeeper.policies.compile import compile_policy
-    from watchkeeper.policies.load import load, pack
-
-    return compile_policy(pack(name.removeprefix(PACK)) if name.startswith(PACK) else load(Path(name)))
 
 
 def _say(found: Difference) -> None:
@@ -74,7 +65,8 @@ def _where(changed: Changed) -> list[str]:
     """One line for every agent, scope and runbook, with the intents."""
     lines: dict[str, dict[str, None]] = {}
     for place in changed.places:
-        line = f"{place.agent} in {place.environment}/{place.service}, {place.runbook}{_labels(place)}"
+        phase = "" if place.phase is None else f" ({place.phase})"
+        line = f"{place.agent} in {place.environment}/{place.service}{phase}, {place.runbook}{_labels(place)}"
         lines.setdefault(line, {})[place.intent] = None
     told = [f"{line}: {', '.join(intents)}" for line, intents in lines.items()]
     more = len(told) - MOST_SHOWN

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -12,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from watchkeeper.core.meanings import meanings
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.variables import PREFIX
 
@@ -111,19 +109,3 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return "`" + ", ".join(map(str, value)) + "`"
     return f"`{value}`"
-
-
-def meanings(model: type[BaseModel]) -> dict[str, str]:
-    """The texts under the fields, from the source: pydantic keeps them only where it is asked to."""
-    found: dict[str, str] = {}
-    for each in reversed(model.__mro__):
-        if not issubclass(each, BaseModel) or each is BaseModel:
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
-        assert isinstance(tree, ast.ClassDef)
-        for field, text in zip(tree.body, tree.body[1:], strict=False):
-            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
-                continue
-            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[field.target.id] = str(text.value.value)
-    return found

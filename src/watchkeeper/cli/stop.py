@@ -15,7 +15,7 @@ from rich.text import Text
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
 from watchkeeper.cli.progress import shown
-from watchkeeper.core.errors import UnsettledError
+from watchkeeper.core.errors import UnsettledError, WatchkeeperError
 
 if TYPE_CHECKING:
     from watchkeeper.cli.client import Client
@@ -29,6 +29,11 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Say what is in flight, 
 ThenUndo = Annotated[bool, typer.Option("--then-undo", help="Also undo, by your order, what stands half done.")]
 
 LOOK_S = 0.5
+_LISTS = {
+    "environment": "watchkeeper rollout list",
+    "service": "watchkeeper rollout list",
+    "agent": "watchkeeper agents list",
+}
 WELL = ("undone", "given_back", "nothing_was_done")
 """How an undo may come out without anything left to do."""
 
@@ -48,15 +53,43 @@ def register(app: typer.Typer) -> None:
         report = api.post("/v1/stop", {"scope": scope, "then_undo": then_undo})
         if not json:
             _say_taken(report)
+        known = _known(api, scope)
+        if not known:
+            out.say(
+                f"  nothing known has this name, is it spelt right? {_LISTS[_kind(scope)]}",
+                "bold yellow",
+                into=out.errors,
+            )
         unsettled = _settled_by(api, report, ends)
         undo = _undone_by(api, report, ends)
         if json:
-            out.as_json({**report, "stopped": not unsettled, "unsettled": unsettled, "undone": undo})
+            out.as_json({**report, "stopped": not unsettled, "known": known, "unsettled": unsettled, "undone": undo})
         else:
             _say_end(report, unsettled, undo)
         left = [each for each in undo if each["came"] not in WELL]
         if unsettled or left or report["not_covered"]:
             raise _not_all(report, unsettled, left)
+
+
+def _kind(scope: str) -> str:
+    return scope.partition(":")[0]
+
+
+def _known(api: Client, scope: str) -> bool:
+    """Whether there is anything of this name, so that a slip is not taken for a stop. Asked once the stop holds; what
+    cannot be asked counts as known."""
+    kind, name = _kind(scope), scope.partition(":")[2]
+    if kind not in _LISTS:
+        return True
+    try:
+        if kind == "agent":
+            return any(each["name"] == name for each in api.get("/v1/agents"))
+        scopes = [each["scope"] for each in api.get("/v1/rollouts")]
+    except WatchkeeperError:
+        return True
+    if kind == "environment":
+        return any(each["environment"] == name for each in scopes)
+    return any(f"{each['environment']}/{each['service']}" == name for each in scopes)
 
 
 def _say_taken(report: dict[str, Any]) -> None:

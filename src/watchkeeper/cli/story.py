@@ -15,6 +15,7 @@ from typing import Any
 
 from watchkeeper.cli import tell
 from watchkeeper.cli.out import WIDTH, plain
+from watchkeeper.cli.rulemessages import told_messages
 from watchkeeper.core.entries import ENTRY_DATA, EntryType
 
 INDENT = " " * 10
@@ -56,7 +57,7 @@ def told_lines(step: dict[str, Any]) -> Iterator[Line]:
     first, *more = wrapped(head, at + "  ", INDENT + " " * 12)
     yield Line(first, _STYLES.get(step["part"], ""))
     yield from (Line(each, _STYLES.get(step["part"], "")) for each in more)
-    for detail in details:
+    for detail in (*details, *told_messages(step.get("messages", ()))):
         yield from (Line(each) for each in wrapped(plain(detail), INDENT, INDENT + "    "))
 
 

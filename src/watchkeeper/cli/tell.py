@@ -7,12 +7,14 @@ from functools import singledispatch
 
 from watchkeeper.core import consents, entries
 from watchkeeper.core.actions import Change
+from watchkeeper.core.agents import StandingChanged
 from watchkeeper.core.claims import Claim
 from watchkeeper.core.decisions import ApprovalTerms, DecisionRecord, GateResult
 from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.model import Contract, Scalar
 from watchkeeper.core.outcomes import EffectOutcome, Outcome
 from watchkeeper.core.plans import Plan
+from watchkeeper.core.rollout import RolloutAdvanced, RolloutJudged, RolloutSetBack
 from watchkeeper.core.sli import Sli, SliReading
 from watchkeeper.core.subjects import Edge
 from watchkeeper.core.trust import Credit, Origin, TrustOutcome
@@ -161,6 +163,8 @@ def _escalated(data: entries.Escalated) -> Iterator[str]:
     yield "told: " + (", ".join(data.notified) or "nobody is configured")
     if data.half_done:
         yield "still in force: " + ", ".join(data.half_done)
+    for step in data.not_undone:
+        yield f"could not be undone: {step.intent} {step.target} ({step.why.replace('_', ' ')})"
 
 
 @told.register
@@ -174,6 +178,33 @@ def _scored(data: TrustOutcome) -> Iterator[str]:
     shadow = "untreated, in shadow: " if data.origin is Origin.SHADOW else ""
     yield f"{shadow}{counts} ({data.grounds.replace('_', ' ')})"
     yield f"{data.agent}, {data.runbook}/{data.intent} in {data.scope}"
+
+
+@told.register
+def _standing(data: StandingChanged) -> Iterator[str]:
+    to = "" if data.autonomy is None else f" to {data.autonomy}"
+    what = "" if data.intent is None else f" for {data.runbook}/{data.intent} in {data.scope}"
+    yield f"{data.agent}: {data.word}{to}{what}"
+    yield f"by {data.by.id} ({data.why.replace('_', ' ')})"
+    if data.lower_bound is not None:
+        yield f"lower bound {data.lower_bound:.3f}" + ("" if data.outcomes is None else f" of {data.outcomes} outcomes")
+
+
+@told.register
+def _advanced(data: RolloutAdvanced) -> Iterator[str]:
+    yield f"{data.scope}: {data.previous} to {data.phase}, by {data.by.id}"
+    for each in data.evidence:
+        yield f"{each.name.replace('_', ' ')}: {each.observed or 0:.4g} (asked: {each.required:g})"
+
+
+@told.register
+def _set_back(data: RolloutSetBack) -> Iterator[str]:
+    yield f"{data.scope}: {data.previous} back to {data.phase}, by {data.by.id} ({data.why.replace('_', ' ')})"
+
+
+@told.register
+def _judged(data: RolloutJudged) -> Iterator[str]:
+    yield f"what was found and proposed was {'right' if data.right else 'wrong'}, says {data.by.id}"
 
 
 @told.register

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from socket import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,10 @@ from watchkeeper.cli import out
 from watchkeeper.cli.context import Json
 from watchkeeper.cli.ledger.files import text_of
 from watchkeeper.core.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from watchkeeper.ledger.cosigning.cosignature import CosigningKey
+    from watchkeeper.ledger.cosigning.witness import Logs
 
 app = typer.Typer(help="A witness for others' logs: cosign what only ever grows.", no_args_is_help=True)
 
@@ -59,18 +64,28 @@ def serve(
     json: Json = False,
 ) -> None:
     """Cosign these logs' checkpoints, each only if it extends the one before."""
-    import asyncio
-
-    import structlog
-    import uvicorn
-
-    from watchkeeper.api.witness import create
-    from watchkeeper.core.clock import SystemClock
-    from watchkeeper.ledger.cosigning.witness import KEY_FILE, Witness, load_keys, logs_of, make_keys
+    from watchkeeper.ledger.cosigning.witness import logs_of
     from watchkeeper.ledger.signing.note import VerifierKey
 
     logs = logs_of(VerifierKey.from_vkey(vkey) for given in log for vkey in _vkeys(given))
-    host, port = _address(listen)
+    address = _address(listen)
+    keys = _keys(data, name)
+    vkeys = [each.public.vkey for each in keys]
+    _log_to_stderr()
+    try:
+        _serve(data, keys, logs, address, lambda url: _started(url, vkeys, sorted(logs), json))
+    except SystemExit as error:
+        raise UnavailableError(
+            f"cannot listen on {listen}",
+            cause="the address is in use or not of this machine",
+            next_step="give another --listen HOST:PORT",
+        ) from error
+
+
+def _keys(data: Path, name: str | None) -> tuple[CosigningKey, ...]:
+    """Those that are there; made under this name where there are none."""
+    from watchkeeper.ledger.cosigning.witness import KEY_FILE, load_keys, make_keys
+
     made = name is not None and not (data / KEY_FILE).exists()
     keys = make_keys(data, name or "", post_quantum=False) if made else load_keys(data)
     if name is not None and any(each.public.name != name for each in keys):
@@ -79,22 +94,32 @@ def serve(
             cause="a witness keeps its name, which its signatures carry",
             next_step="leave out --name, or give another --data",
         )
+    return keys
+
+
+def _serve(
+    data: Path,
+    keys: tuple[CosigningKey, ...],
+    logs: Logs,
+    address: tuple[str, int],
+    started: Callable[[str], None],
+) -> None:
+    """Until it is told to end; `started` gets the URL. Raises SystemExit where it cannot listen."""
+    import asyncio
+
+    import uvicorn
+
+    from watchkeeper.api.witness import create
+    from watchkeeper.core.clock import SystemClock
+    from watchkeeper.ledger.cosigning.witness import Witness
+
+    host, port = address
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                at = self.servers[0].sockets[0].getsockname()
-                _started(f"http://{host}:{at[1]}", [each.public.vkey for each in keys], sorted(logs), json)
-
-    structlog.configure(
-        processors=[
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+                started(f"http://{host}:{self.servers[0].sockets[0].getsockname()[1]}")
 
     async def run() -> None:
         witness = Witness(data, keys, logs, SystemClock())
@@ -107,14 +132,20 @@ def serve(
         finally:
             await witness.close()
 
-    try:
-        asyncio.run(run())
-    except SystemExit as error:
-        raise UnavailableError(
-            f"cannot listen on {listen}",
-            cause="the address is in use or not of this machine",
-            next_step="give another --listen HOST:PORT",
-        ) from error
+    asyncio.run(run())
+
+
+def _log_to_stderr() -> None:
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _vkeys(given: str) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from watchkeeper.core.actions import Action
 from watchkeeper.core.ids import ActionKey, ApprovalId, ClaimId, DecisionId, IncidentId, OrderId, PlanId
 from watchkeeper.core.model import Contract, Instant
-from watchkeeper.core.subjects import Scope
+from watchkeeper.core.plans import Plan
 
 
 class EffectPhase(StrEnum):
@@ -51,16 +51,17 @@ class Claim(Contract):
 MAX_CLAIM_S = 10.0
 
 
-def authority_scopes(scope: Scope, agent: str, runbook: str, action: Action) -> tuple[str, ...]:
-    """Every scope whose stop must halt this action; sorted, so that locks are taken in one order."""
+def authority_scopes(plan: Plan, action: Action) -> tuple[str, ...]:
+    """Every scope whose stop must halt this action of the plan; sorted, so that locks are taken in one order. What
+    rests on the work of an agent whose authority was taken away is not done either."""
     return tuple(
         sorted(
             {
                 "all",
-                f"environment:{scope.environment}",
-                f"service:{scope}",
-                f"agent:{agent}",
-                f"action:{runbook}/{action.intent}",
+                f"environment:{plan.scope.environment}",
+                f"service:{plan.scope}",
+                *(f"agent:{agent}" for agent in plan.agents),
+                f"action:{plan.runbook.name}/{action.intent}",
                 f"target:{action.target}",
             }
         )

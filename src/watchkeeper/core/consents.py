@@ -1,6 +1,6 @@
 """Consent as the ledger records it: what people were asked, what they answered and edited, what an order covers.
 
-Data of entries (`core.entries`), with no logic of its own: who counts is for `policies.quorum`.
+Data of entries (`core.entries`), with no logic of its own: who counts is for `policies.approval.quorum`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from watchkeeper.core.actions import ActionKind, Intent, Target
 from watchkeeper.core.findings import FailureMode, Severity, Sign
 from watchkeeper.core.ids import DecisionId, IncidentId, PlanId, RemedyId
 from watchkeeper.core.model import Contract, Instant
+from watchkeeper.core.phases import Phase
 from watchkeeper.core.subjects import Scope
 
 
@@ -97,6 +98,11 @@ class VerificationFacts(Contract):
     guards: int = Field(ge=0)
 
 
+def _unset(value: object) -> bool:
+    """What older decisions did not have is left out of the bytes of those that do not use it (decision 24)."""
+    return not value
+
+
 class DecisionInput(Contract):
     schema_name = "watchkeeper.dev/decision-input/v1"
     incident: IncidentId
@@ -125,6 +131,8 @@ class DecisionInput(Contract):
     """Of the zones in which the policy's windows are written."""
     budgets: tuple[BudgetReading, ...] = ()
     """Of the objectives that the policy asks for."""
+    phase: Phase | None = Field(default=None, exclude_if=_unset)
+    """Of the service's rollout. None: it is not known, or was not kept yet."""
     at: Instant
 
 
@@ -225,11 +233,6 @@ class EscalationStep(Contract):
     after_s: int = Field(gt=0)
     roles: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
-
-
-def _unset(value: object) -> bool:
-    """What older decisions did not have is left out of the bytes of those that do not use it (decision 24)."""
-    return not value
 
 
 class ApprovalTerms(Contract):

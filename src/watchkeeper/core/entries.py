@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field, SerializeAsAny
 
 from watchkeeper.core.actions import Change
+from watchkeeper.core.agents import StandingChanged
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.claims import Claim, EpochSeen
 from watchkeeper.core.consents import ApprovalAnswered, ApprovalEscalated, ApprovalRequested, HalfDone, PlanEdited
@@ -24,10 +25,11 @@ from watchkeeper.core.evidence import EvidenceKind, EvidenceRef
 from watchkeeper.core.findings import Finding
 from watchkeeper.core.ids import ActionKey, ClaimId, IncidentId, OrderId, RemedyId
 from watchkeeper.core.model import Contract, Instant, format_instant
-from watchkeeper.core.outcomes import EffectOutcome, Outcome
+from watchkeeper.core.outcomes import EffectOutcome, NotUndone, Outcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Principal
 from watchkeeper.core.remedies import Remedy
+from watchkeeper.core.rollout import RolloutAdvanced, RolloutJudged, RolloutSetBack
 from watchkeeper.core.subjects import Scope
 from watchkeeper.core.trust import TrustOutcome
 
@@ -65,6 +67,10 @@ class EntryType(StrEnum):
     ARCHIVED = "dev.watchkeeper.ledger.archived.v1"
     ENTRIES_PRUNED = "dev.watchkeeper.ledger.pruned.v1"
     TRUST_OUTCOME = "dev.watchkeeper.trust.outcome.v1"
+    AGENT_STANDING = "dev.watchkeeper.agent.standing.v1"
+    ROLLOUT_ADVANCED = "dev.watchkeeper.rollout.advanced.v1"
+    ROLLOUT_SET_BACK = "dev.watchkeeper.rollout.set_back.v1"
+    ROLLOUT_JUDGED = "dev.watchkeeper.rollout.judged.v1"
 
 
 class DaemonStarted(Contract):
@@ -140,6 +146,8 @@ class Escalated(Contract):
     reason: str
     notified: tuple[str, ...] = ()
     half_done: tuple[RemedyId, ...] = ()
+    not_undone: tuple[NotUndone, ...] = Field(default=(), exclude_if=lambda steps: not steps)
+    """What the plan did and could not take back, the last first."""
 
 
 class IncidentClosed(Contract):
@@ -177,6 +185,8 @@ class StopRecorded(Contract):
     half_done: tuple[HalfDone, ...] = ()
     not_listed: int = Field(default=0, ge=0)
     """How much more was in flight or stood half done than an entry can hold."""
+    reason: EvidenceRef | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Why, where the person wrote it."""
 
 
 class PolicyActivated(Contract):
@@ -270,6 +280,10 @@ ENTRY_DATA: dict[EntryType, type[Contract]] = {
     EntryType.ARCHIVED: Archived,
     EntryType.ENTRIES_PRUNED: EntriesPruned,
     EntryType.TRUST_OUTCOME: TrustOutcome,
+    EntryType.AGENT_STANDING: StandingChanged,
+    EntryType.ROLLOUT_ADVANCED: RolloutAdvanced,
+    EntryType.ROLLOUT_SET_BACK: RolloutSetBack,
+    EntryType.ROLLOUT_JUDGED: RolloutJudged,
 }
 
 

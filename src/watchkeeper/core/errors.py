@@ -31,11 +31,17 @@ class WatchkeeperError(Exception):
 
 
 class InputError(WatchkeeperError):
-    """Something a person or another system gave us is not usable. `place` is file:line or a JSON path."""
+    """Something a person or another system gave us is not usable. `place` is file:line or a JSON path. `others` are
+    further mistakes in the same thing, each with its place; `what` tells them too."""
 
     code = "bad_input"
     exit_code = 2
     http_status = 422
+    others: tuple[tuple[str, str], ...] = ()
+
+    def mistakes(self) -> tuple[tuple[str, str], ...]:
+        """Each mistake by itself: place and what."""
+        return ((self.place, self.what.split("\n", 1)[0] if self.others else self.what), *self.others)
 
 
 class ConfigError(InputError):
@@ -151,15 +157,6 @@ class AdapterError(WatchkeeperError):
     ) -> None:
         super().__init__(what, cause=cause, next_step=next_step)
         self.retryable, self.retry_after_s = retryable, retry_after_s
-
-
-class EffectUnknownError(AdapterError):
-    """The call was sent and its effect is not known: only `observe` may settle it (invariant 4)."""
-
-    code = "effect_unknown"
-
-    def __init__(self, what: str, *, cause: str = "", next_step: str = "") -> None:
-        super().__init__(what, retryable=False, cause=cause, next_step=next_step)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

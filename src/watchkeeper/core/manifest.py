@@ -50,10 +50,15 @@ def _text(seconds: float) -> str:
     return f"{ms}ms" if ms % 1000 else f"{ms // 1000}s"
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), PlainSerializer(_text, return_type=str)]
+_Duration = Annotated[str, Field(pattern=r"^(?=\d)(\d{1,4}d)?(\d{1,5}h)?(\d{1,6}m)?(\d{1,8}s)?(\d{1,9}ms)?$")]
+Seconds = Annotated[
+    float, BeforeValidator(_seconds, json_schema_input_type=_Duration), PlainSerializer(_text, return_type=str)
+]
 """A duration, written `500ms` or `10m`, held as seconds."""
 
-WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), PlainSerializer(_text, return_type=str)]
+WholeSeconds = Annotated[
+    int, BeforeValidator(_whole_seconds, json_schema_input_type=_Duration), PlainSerializer(_text, return_type=str)
+]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A document's name: lower-case letters, digits and hyphens."""
@@ -66,15 +71,21 @@ class Section(Contract):
 
 
 class Metadata(Section):
+    """What the document is called."""
+
     name: Name
+    """Lower-case letters, digits and hyphens; unique among the documents of its kind."""
     description: str = Field(default="", max_length=500)
+    """What it is for, for people."""
 
 
 class Manifest(Section):
     """The head of a document; kinds subclass it and fix `kind`."""
 
     api_version: Literal["watchkeeper.dev/v1"]
+    """The version of the language that the document is written in."""
     metadata: Metadata
+    """What the document is called."""
 
     def body(self) -> bytes:
         """The canonical bytes, which name the content: what is left at its default is left out, so that a later

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import Field
+
+from watchkeeper.core.actions import Intent, Target
 from watchkeeper.core.ids import ActionKey, ClaimId, IncidentId, PlanId
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.sli import SliReading
@@ -32,6 +35,29 @@ class EffectOutcome(Contract):
     effect: Effect
     code: str
     at: Instant
+
+
+class Stays(StrEnum):
+    """Why what a plan did could not be undone."""
+
+    NO_WAY_BACK = "no_way_back"
+    """Restarted, deleted, terminated: there is nothing to restore."""
+    CHANGED = "changed"
+    """Somebody else's value since: not touched."""
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """Whether it happened, or was undone, is not known."""
+
+
+class NotUndone(Contract):
+    """A step that stays. `said`: the action's kind, the claim's refusal, or the adapter's code."""
+
+    step: int = Field(ge=0)
+    intent: Intent
+    target: Target
+    why: Stays
+    said: str = ""
 
 
 class Outcome(Contract):

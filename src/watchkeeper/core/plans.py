@@ -48,6 +48,8 @@ class Basis(Contract):
     severity: Severity
     findings: tuple[FindingId, ...]
     breach: Sli
+    agents: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """The detectors and the diagnoser that it rests on, sorted; none: made before this was kept."""
     onset: Instant | None = None
     """When the trouble began: the breach is read from here on, so that what was well before it cannot hide it."""
 
@@ -85,6 +87,11 @@ class Plan(Contract):
     authors: tuple[str, ...] = ()
     """The people who edited it, by principal id, sorted; none: it came from evidence and runbook alone."""
     edited_from: PlanId | None = None
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Every agent that had a part in it: who saw, who said why, and who acts."""
+        return (self.remediator, *self.basis.agents)
 
     @property
     def plan_hash(self) -> str:

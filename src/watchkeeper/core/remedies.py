@@ -17,8 +17,12 @@ class RemedyStatus(StrEnum):
     LOST = "lost"  # the target no longer holds our value: somebody else changed it, and we touch nothing
 
 
+HELD = (RemedyStatus.IN_FORCE, RemedyStatus.RELEASING)
+"""What is still ours to give back."""
+
+
 class Remedy(Contract):
-    """`change` is what we did; its inverse is the way back. `now` is the part given back so far (factor 0..1)."""
+    """`change` is what we did; its inverse is the way back. `given_back`: the part given back so far (factor 0..1)."""
 
     schema_name = "watchkeeper.dev/remedy/v1"
     id: RemedyId

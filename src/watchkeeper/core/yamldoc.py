@@ -7,10 +7,12 @@ depth and nodes. It reads text, not files, and it keeps no comments. Error texts
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -40,6 +42,12 @@ class Document:
     data: JsonValue
     lines: Mapping[Path, int]
 
+    @property
+    def kind(self) -> str | None:
+        """What it says it is."""
+        kind = self.data.get("kind") if isinstance(self.data, dict) else None
+        return kind if isinstance(kind, str) else None
+
     def place(self, path: Path = ()) -> str:
         """`file:line` of the value, or of its nearest ancestor that was written."""
         while path and path not in self.lines:
@@ -47,7 +55,8 @@ class Document:
         return f"{self.file}:{self.lines.get(path, 1)}"
 
     def validate(self, model: type[Model], error: type[InputError] = InputError) -> Model:
-        return validate_data(self.data, model, self.place, error)
+        """A value is taken as it is written: `"3"` is no number, and `1` no flag."""
+        return validate_data(self.data, model, self.place, error, strict=True)
 
 
 def parse(text: str, file: str, error: type[InputError] = InputError) -> tuple[Document, ...]:
@@ -71,19 +80,28 @@ def validate(text: str, file: str, model: type[Model], error: type[InputError] =
 
 
 def validate_data(
-    data: JsonValue, model: type[Model], place: Callable[[Path], str], error: type[InputError] = InputError
+    data: JsonValue,
+    model: type[Model],
+    place: Callable[[Path], str],
+    error: type[InputError] = InputError,
+    *,
+    strict: bool = False,
 ) -> Model:
-    """`data` as a model; `place` tells where a path was written (a file's line, an environment variable)."""
+    """`data` as a model; `place` tells where a path was written (a file's line, an environment variable, whose values
+    are all text: hence not always `strict`)."""
     try:
-        return model.model_validate(data)
+        # as JSON, whose lists and names of enumerations are strict enough for tuples and enumerations
+        return model.model_validate_json(json.dumps(data), strict=True) if strict else model.model_validate(data)
     except ValidationError as failed:
         problems = [_problem(item, data, model) for item in _causes(failed.errors(include_url=False))]
     shown = problems[:MAX_REPORTED]
-    first, *rest = shown
-    lines = [first[1], *(f"{place(path)}: {text}" for path, text in rest)]
+    (at, what), *rest = ((place(path), text) for path, text in shown)
+    lines = [what, *(f"{where}: {text}" for where, text in rest)]
     if len(problems) > len(shown):
         lines.append(f"and {len(problems) - len(shown)} more")
-    raise error("\n".join(lines), place=place(first[0]))
+    refused = error("\n".join(lines), place=at)
+    refused.others = tuple(rest)
+    raise refused
 
 
 def path_text(path: Path) -> str:
@@ -112,7 +130,11 @@ class _Builder:
         except yaml.MarkedYAMLError as failed:
             mark = failed.problem_mark or failed.context_mark
             line = mark.line + 1 if mark else 1
-            raise self._error(f"not YAML: {failed.problem or failed.context}", place=f"{self._file}:{line}") from failed
+            raise self._error(
+                f"not YAML: {failed.problem or failed.context}",
+                next_step=_hint(text, line),
+                place=f"{self._file}:{line}",
+            ) from failed
         except yaml.YAMLError as failed:
             found = yaml.reader.Reader.NON_PRINTABLE.search(text)
             line = text.count("\n", 0, found.start()) + 1 if found else 1
@@ -176,6 +198,16 @@ class _Builder:
         return self._error(what, next_step=next_step, place=f"{self._file}:{_line(event)}")
 
 
+def _hint(text: str, number: int) -> str:
+    """What most likely is wrong with a line that no parser reads."""
+    line = next(islice(text.splitlines(), number - 1, None), "")
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "indent with spaces: YAML takes no tabs"
+    if re.search(r"[\[,:]\s*\*", line):
+        return 'put the star in quotes: "*"'
+    return "check the brackets, the quotes and the indentation here and on the line before"
+
+
 def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
 
@@ -198,25 +230,29 @@ def _problem(item: Any, data: JsonValue, model: type[BaseModel]) -> tuple[Path, 
         return _written(loc[:-1], data), f"{path_text((*_written(loc[:-1], data), loc[-1]))}: required, but not given"
     path = _written(loc, data)
     if kind == "extra_forbidden":
-        return path, f"{path_text(path)}: unknown key{suggest(str(loc[-1]), _known(model, loc[:-1]))}"
+        return path, f"{path_text(path)}: {unknown_key(model, loc)}"
     context = item.get("ctx", {})
     if kind == "union_tag_not_found":
         missing = path_text((*path, context["discriminator"].strip("'")))
         return path, f"{missing}: required, but not given"
     if kind == "union_tag_invalid":
         path = _written((*path, context["discriminator"].strip("'")), data)
-        text = f"must be one of {context['expected_tags']}{_closest(context['tag'], context['expected_tags'])}"
+        text = f"must be one of {context['expected_tags']}{closest(context['tag'], context['expected_tags'])}"
         return path, f"{path_text(path)}: {text}"
     text = item["msg"].removeprefix("Value error, ")
     text = text[:1].lower() + text[1:]
+    if kind == "too_short":
+        text = f"write at least {context['min_length']}"
+    if kind == "string_pattern_mismatch":
+        text = f"must match the pattern {context['pattern']}"
     if kind in ("enum", "literal_error") and isinstance(given, str):
-        text += _closest(given, context["expected"])
+        text += closest(given, context["expected"])
     if kind == "string_type" and isinstance(given, bool | int | float):
         text += " (put it in quotes)"
     return path, f"{path_text(path)}: {text}"
 
 
-def _closest(given: str, expected: str) -> str:
+def closest(given: str, expected: str) -> str:
     """A suggestion from pydantic's list of expected values (`'a', 'b' or 'c'`)."""
     return suggest(given, re.findall(r"'([^']+)'", expected))
 
@@ -234,6 +270,13 @@ def _written(loc: tuple[str | int, ...], data: JsonValue) -> Path:
                 here = here[part]
                 path.append(part)
     return tuple(path)
+
+
+def unknown_key(model: type[BaseModel], loc: Sequence[str | int]) -> str:
+    """What is told of a key that nothing takes; its own name is the end of `loc`."""
+    known = _known(model, loc[:-1])
+    hint = suggest(str(loc[-1]), known) or (f" (known here: {', '.join(sorted(known))})" if known else "")
+    return f"unknown key{hint}"
 
 
 def _known(model: type[BaseModel], loc: Iterable[str | int]) -> set[str]:

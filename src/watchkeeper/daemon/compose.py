@@ -24,7 +24,9 @@ from watchkeeper.agents.remediator.execute import Executor
 from watchkeeper.agents.remediator.plan import Planner
 from watchkeeper.agents.remediator.reconcile import Reconciler
 from watchkeeper.agents.remediator.world import GatewayFacts, World
+from watchkeeper.agents.rollout import Rollouts
 from watchkeeper.agents.sentry import Sentry
+from watchkeeper.agents.usage import AgentUsage
 from watchkeeper.api.tokens import Tokens
 from watchkeeper.bus.contract import Bus
 from watchkeeper.bus.memory import MemoryBus
@@ -49,13 +51,15 @@ from watchkeeper.ledger.retention.upkeep import Hand, Upkeep
 from watchkeeper.ledger.sequencer import Sequencer
 from watchkeeper.ledger.signing.keys import SigningKey
 from watchkeeper.ledger.signing.note import VerifierKey
-from watchkeeper.policies.approvals import Approvals
-from watchkeeper.policies.claims import Claims
-from watchkeeper.policies.edits import Edits
-from watchkeeper.policies.epochs import Epochs
+from watchkeeper.policies.approval.approvals import Approvals
+from watchkeeper.policies.approval.edits import Edits
+from watchkeeper.policies.budgets.service import ErrorBudgets
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.facts import Facts
+from watchkeeper.policies.promotion.service import Promotions
 from watchkeeper.policies.remedies import Remedies
-from watchkeeper.policies.stops import StopOrders
+from watchkeeper.policies.revocation.epochs import Epochs
+from watchkeeper.policies.revocation.stops import StopOrders
 from watchkeeper.policies.trust.service import Trust
 from watchkeeper.policies.versions import PolicyVersions
 from watchkeeper.runbooks.loader import load_catalog
@@ -149,7 +153,7 @@ def compose(settings: Settings, home: Home, system: Clock) -> Parts:
     signals = SignalState(settings.state, settings.topology(), price)
     pump = Pump(store, inbox, bus, signals, clock)
     intake = Intake(inbox, bus, health, pump.apply_blind, _handles(settings, home, ground.redactor))
-    book = SourceBook(clock)
+    book = SourceBook(clock, settings.state.lateness_s)
     pollers = _gateways(settings, ground.http, clock), _prometheus(settings, ground.http, clock)
     crew = _crew(ground, signals, intake)
     return Parts(
@@ -201,7 +205,7 @@ def _ground(settings: Settings, home: Home, system: Clock) -> _Ground:
     ledger = _writer(settings, store, clock, holder, redactor)
     evidence = Evidence(store, redactor, clock, settings.ledger.evidence_max_bytes)
     versions = PolicyVersions(store, ledger, clock, evidence)
-    claims = Claims(store, ledger, clock, versions.active_version, settings.timing.grace_s)
+    claims = Claims(store, ledger, clock, versions.if_active, settings.timing.grace_s)
     http = httpx.AsyncClient(timeout=15, follow_redirects=False)
     return _Ground(
         settings=settings,
@@ -240,6 +244,12 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), ground.redactor, clock)
     adapters = _adapters(settings, recorder, clock)
     trust = Trust(store, ledger, clock)
+    promotions = Promotions(store, ledger, clock, ground.evidence, trust)
+    trust.tell(promotions.scored)
+    outbox = Outbox(store, clock, tuple(WebhookSink(sink, ground.http) for sink in settings.notify))
+    services = tuple(each.scope for each in settings.services)
+    rollouts = Rollouts(store, ledger, clock, ground.evidence, outbox, settings.rollout, services)
+    trust.tell(rollouts.scored)
     approvals = Approvals(store, ledger, clock)
     return Crew(
         store=store,
@@ -247,7 +257,7 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
         ledger=ledger,
         evidence=ground.evidence,
         incidents=Incidents(store, ledger, ground.evidence, clock, trust.relapsed),
-        outbox=Outbox(store, clock, tuple(WebhookSink(sink, ground.http) for sink in settings.notify)),
+        outbox=outbox,
         signals=signals,
         detectors=settings.detectors,
         planner=_planner(settings, signals, adapters, clock),
@@ -260,6 +270,10 @@ def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
         remedies=Remedies(store, ledger),
         facts=Facts(store),
         trust=trust,
+        promotions=promotions,
+        rollouts=rollouts,
+        usage=AgentUsage(store, clock, settings.agents),
+        budgets=ErrorBudgets(store, clock, settings.objectives),
         executor=Executor(ground.claims, adapters, clock, ground.health, intake),
         adapters=adapters,
         holder=ground.holder,
@@ -295,6 +309,7 @@ def sentry(parts: Parts, opened: Callable[[IncidentId], None]) -> Sentry:
         crew.remedies,
         crew.outbox,
         parts.clock,
+        crew.usage,
         opened,
     )
 

@@ -27,6 +27,8 @@ from watchkeeper.agents.editing import Editing
 from watchkeeper.agents.forget import Forgetter
 from watchkeeper.agents.incidents import Incident
 from watchkeeper.agents.nodes import table
+from watchkeeper.agents.objectives import Counting
+from watchkeeper.agents.roster import Roster
 from watchkeeper.agents.runner import Runner
 from watchkeeper.agents.steps import Steps
 from watchkeeper.agents.stopping import Stopping
@@ -62,6 +64,7 @@ DUE_S = 0.5
 INBOX_S = 1.0
 SUMMON_S, STOPPING_S = 2.0, 1.0
 SAVE_S = 15.0
+COUNT_S = 60.0
 PRUNE_S = 60.0
 TIDY = "*/10 * * * *"
 PRUNE_EVIDENCE = "20 * * * *"
@@ -156,6 +159,9 @@ class Daemon:
             epochs=crew.epochs,
             remedies=crew.remedies,
             trust=crew.trust,
+            budgets=crew.budgets,
+            roster=Roster(crew.promotions, crew.usage, crew.epochs),
+            rollouts=crew.rollouts,
             editing=self._editing(),
             stopping=self._stopping,
             outbox=crew.outbox,
@@ -218,6 +224,8 @@ class Daemon:
         jobs.every(SUMMON_S, "summon", self._summons.run_once)
         jobs.every(STOPPING_S, "undo under a stop", self._stopping.run_once)
         jobs.every(10.0, "reconcile", parts.reconciler.run_once)
+        counting = Counting(parts.crew.budgets, parts.crew.signals, parts.book, parts.clock)
+        jobs.every(COUNT_S, "objectives", counting.run_once)
         jobs.every(SAVE_S, "save", parts.pump.save)
         jobs.every(PRUNE_S, "prune", self._prune)
         self._calendar.at(TIDY, "forget", self._forgetter.run_once)

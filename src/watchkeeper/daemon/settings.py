@@ -16,17 +16,21 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from watchkeeper.agents.crew import Timing
 from watchkeeper.agents.detector.config import DetectorConfig
+from watchkeeper.agents.manifest import MODULES
 from watchkeeper.agents.outbox import WebhookConfig
 from watchkeeper.core import yamldoc
+from watchkeeper.core.agents import AgentBudget
 from watchkeeper.core.digest import digest_of
-from watchkeeper.core.errors import ConfigError
+from watchkeeper.core.errors import ConfigError, suggest
 from watchkeeper.core.model import Contract
+from watchkeeper.core.objectives import Objective
 from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
 from watchkeeper.daemon.databasesettings import DatabaseSettings
 from watchkeeper.daemon.ledgersettings import LedgerSettings
 from watchkeeper.daemon.unique import once
+from watchkeeper.policies.rollout.terms import RolloutTerms
 from watchkeeper.runbooks.loader import RunbookOverrides
 from watchkeeper.signals.alertmanager import AlertmanagerConfig
 from watchkeeper.signals.prometheus import PrometheusConfig
@@ -112,8 +116,14 @@ class Settings(Contract):
     alertmanager: AlertmanagerConfig = AlertmanagerConfig()
     policy: PolicySettings = PolicySettings()
     runbooks: RunbookSettings = RunbookSettings()
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=50)] = ()
+    """Service level objectives, whose error budgets policy documents may ask for."""
     state: StateConfig = StateConfig()
     detectors: DetectorConfig = DetectorConfig()
+    agents: dict[str, AgentBudget] = Field(default_factory=dict)
+    """The budget of a specialist, by its name; the others have the default one."""
+    rollout: RolloutTerms = RolloutTerms()
+    """What each phase of a service's rollout asks before a person may move the service into it."""
     detect_every_s: float = Field(default=2.0, gt=0)
     timing: Timing = Timing()
     inbox_capacity: int = Field(default=500_000, ge=1000)
@@ -152,6 +162,44 @@ class Settings(Contract):
             _address(each.base_url, f"{each.name}: base_url: ")
         return value
 
+    @model_validator(mode="after")
+    def _objectives_can_be_counted(self) -> Self:
+        once("objectives: the name", (f"{each.scope}/{each.name}" for each in self.objectives))
+        services = {str(each.scope) for each in self.services}
+        of_services = {
+            query.name: query.subject_id
+            for source in self.prometheus
+            for query in source.queries
+            if query.subject_kind is SubjectKind.SERVICE
+        }
+        for each in self.objectives:
+            scope = str(each.scope)
+            if scope not in services:
+                raise ValueError(f"objectives: {each.name}: no service {scope}{suggest(scope, services)}")
+            for series in (each.bad_series, each.total_series):
+                if series and of_services.get(series) not in ("", each.service):
+                    raise ValueError(f"objectives: {each.name}: no prometheus query {series!r} of this service")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_inherit_the_environment(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("environment"), str | None):
+            return data
+        own = {"environment": data.get("environment") or cls.model_fields["environment"].default}
+        lists = {name: data[name] for name in ("objectives", "services") if isinstance(data.get(name), list)}
+        return data | {
+            name: [own | each if isinstance(each, dict) else each for each in given] for name, given in lists.items()
+        }
+
+    @field_validator("agents")
+    @classmethod
+    def _budgets_are_of_agents_that_there_are(cls, value: dict[str, AgentBudget]) -> dict[str, AgentBudget]:
+        unknown = sorted(value.keys() - MODULES.keys())
+        if unknown:
+            raise ValueError(f"there is no agent {unknown[0]!r}{suggest(unknown[0], MODULES)}")
+        return value
+
     @field_validator("notify")
     @classmethod
     def _sinks_can_be_told_apart(cls, sinks: tuple[WebhookConfig, ...]) -> tuple[WebhookConfig, ...]:
@@ -161,18 +209,9 @@ class Settings(Contract):
             raise ValueError(f"the name {', '.join(twice)} is given twice: only one of them would be told")
         return sinks
 
-    @model_validator(mode="before")
-    @classmethod
-    def _services_inherit_the_environment(cls, data: Any) -> Any:
-        services = data.get("services") if isinstance(data, dict) else None
-        if not isinstance(services, list) or not isinstance(data.get("environment"), str | None):
-            return data
-        own = {"environment": data.get("environment") or cls.model_fields["environment"].default}
-        return data | {"services": [own | each if isinstance(each, dict) else each for each in services]}
-
     @field_validator("services")
     @classmethod
-    def _each_service_and_key_is_givenonce(cls, value: tuple[ServiceSettings, ...]) -> tuple[ServiceSettings, ...]:
+    def _each_service_and_key_is_given_once(cls, value: tuple[ServiceSettings, ...]) -> tuple[ServiceSettings, ...]:
         once("service", (str(each.scope) for each in value))
         once("key", (key for each in value for key in each.keys))
         return value

@@ -7,22 +7,20 @@ effect: the claim does.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import chain
 from typing import NamedTuple
 
 from watchkeeper.core.decisions import Autonomy, Decision, DecisionInput, Gate, GateResult, Reason, Verdict
 from watchkeeper.core.digest import digest_of
 from watchkeeper.policies.compile import Policy
-from watchkeeper.policies.gates.answers import CORE, Answer
+from watchkeeper.policies.gates.answers import CORE, WIDTH, Answer, narrower
 from watchkeeper.policies.gates.builtin import autonomy_of
 from watchkeeper.policies.gates.walk import ask
 from watchkeeper.policies.meets import Whole, whole_of
 
-WIDTH = {Verdict.DENY: 0, Verdict.SHADOW: 1, Verdict.REQUIRE_APPROVAL: 2, Verdict.ALLOW: 3}
-_BY_WIDTH = sorted(WIDTH, key=WIDTH.__getitem__)
-_AT_MOST = Answer._fields.index("at_most")
 _ORDER = {gate: position for position, gate in enumerate(Gate)}
 _NOTHING_ASKED = Answer(Gate.GRANT, CORE, False, Reason.NO_GRANT, None, None, None, Verdict.DENY)
 """A plan without a request has no Grant that matches it."""
@@ -45,18 +43,14 @@ def weigh(policy: Policy, given: DecisionInput) -> Weighed:
     ]
     match walks:
         case []:
-            walk = [_NOTHING_ASKED]
-        case [only]:
-            walk = only
+            answers, verdict = [_NOTHING_ASKED], _NOTHING_ASKED.at_most
+        case [(answers, verdict)]:
+            pass
         case _:
-            walk = sorted(chain.from_iterable(walks), key=lambda answer: _ORDER[answer.gate])
-    return Weighed(_verdict(walk), walk, _narrowed(whole_of(meets), left))
-
-
-def _verdict(walk: list[Answer]) -> Verdict:
-    """The narrowest that any answer leaves."""
-    narrowed = {answer[_AT_MOST] for answer in walk}
-    return next(verdict for verdict in _BY_WIDTH if verdict in narrowed)
+            told = chain.from_iterable(walk.answers for walk in walks)
+            answers = sorted(told, key=lambda answer: _ORDER[answer.gate])
+            verdict = reduce(narrower, (walk.at_most for walk in walks))
+    return Weighed(verdict, answers, _narrowed(whole_of(meets), left))
 
 
 def _narrowed(whole: Whole, left: list[Autonomy]) -> Whole:
@@ -65,6 +59,14 @@ def _narrowed(whole: Whole, left: list[Autonomy]) -> Whole:
         if autonomy is not whole.autonomy and autonomy.rank < whole.autonomy.rank:
             whole = replace(whole, autonomy=autonomy)
     return whole
+
+
+def against_now(policy: Policy, given: DecisionInput, decided: Decision, gates: Container[Gate]) -> Answer | None:
+    """What one of these gates says against it as of now, if that leaves less than was decided; None: nothing."""
+    weighed = weigh(policy, given)
+    if WIDTH[weighed.verdict] >= WIDTH[decided.verdict]:
+        return None
+    return next((answer for answer in weighed.walk if answer.gate in gates and not answer.passed), None)
 
 
 def decide(policy: Policy, given: DecisionInput) -> Decision:

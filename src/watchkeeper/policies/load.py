@@ -46,48 +46,55 @@ def texts(*paths: Path) -> list[tuple[str, str]]:
 
 
 def pack(name: str) -> PolicySet:
-    """A shipped pack (`baseline`, `demo`)."""
-    text = _packs().get(name)
-    if text is None:
+    """A shipped pack, whole. Raises NotFoundError."""
+    return _joined(parse(pack_text(name), f"packs/{name}.yaml"), name)
+
+
+def pack_names() -> tuple[str, ...]:
+    """Every pack that is shipped."""
+    return tuple(sorted(_packs()))
+
+
+def pack_text(name: str) -> str:
+    """The file of a shipped pack, with its comments and its tests. Raises NotFoundError."""
+    packs = _packs()
+    if name not in packs:
         raise NotFoundError(
-            f"there is no policy pack {name!r}{suggest(name, _packs())}",
-            next_step="use one of: " + ", ".join(sorted(_packs())),
+            f"there is no policy pack {name!r}{suggest(name, packs)}",
+            next_step="use one of: " + ", ".join(sorted(packs)),
         )
-    return _joined(parse(text, f"packs/{name}.yaml"), name)
+    return packs[name]
 
 
-def from_texts(files: Mapping[str, str]) -> PolicySet:
-    """Documents that were sent to us, by file name. Raises PolicyError with the sender's file:line."""
+def from_texts(files: Mapping[str, str], where: str = "") -> PolicySet:
+    """Documents by file name. Raises PolicyError with file:line. `where`: how a person named the files."""
     found = [part for name in sorted(files) for part in parse(files[name], name)]
-    return _joined(found, ", ".join(sorted(files)))
+    return _joined(found, where or ", ".join(sorted(files)))
 
 
 def parse(text: str, file: str) -> list[tuple[PolicyDocument, str]]:
     """The documents of one file, each with its place. Raises PolicyError, also for what only one of them has wrong:
     documents are taken whole or not at all."""
     try:
-        return _parsed(text, file)
+        return [read(each) for each in yamldoc.parse(text, file, PolicyError) if each.kind != TESTS]
     except PolicyError as error:
         raise PolicyError(
             error.what,
             place=error.place,
             cause=error.cause or "the document is not written as docs/policies.md says",
-            next_step=error.next_step or f"watchkeeper policy lint {file}",
+            next_step=error.next_step or f"watchkeeper policy validate {file}",
         ) from error
 
 
-def _parsed(text: str, file: str) -> list[tuple[PolicyDocument, str]]:
-    found = []
-    for document in yamldoc.parse(text, file, PolicyError):
-        kind = document.data.get("kind") if isinstance(document.data, dict) else None
-        if kind == TESTS:
-            continue
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise PolicyError(
-                f"kind: must be one of {', '.join(KINDS)}{suggest(str(kind), KINDS)}", place=document.place(("kind",))
-            )
-        found.append((document.validate(KINDS[kind], PolicyError), document.place(("metadata", "name"))))
-    return found
+def read(document: yamldoc.Document) -> tuple[PolicyDocument, str]:
+    """One document with its place. Raises PolicyError."""
+    kind = document.kind
+    if kind not in KINDS:
+        kinds = (*KINDS, TESTS)
+        raise PolicyError(
+            f"kind: must be one of {', '.join(kinds)}{suggest(str(kind), kinds)}", place=document.place(("kind",))
+        )
+    return document.validate(KINDS[kind], PolicyError), document.place(("metadata", "name"))
 
 
 def _joined(found: list[tuple[PolicyDocument, str]], where: str) -> PolicySet:

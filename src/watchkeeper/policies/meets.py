@@ -7,7 +7,7 @@ of the sets that it has met. It is no memory of decisions: each is weighed anew.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from watchkeeper.core.decisions import ApprovalTerms, Autonomy
 from watchkeeper.policies.model import PolicyDocument
@@ -50,6 +50,8 @@ class Meet:
     autonomy: Autonomy
     alone: Whole
     asks_promotion: bool
+    programs: dict[tuple[int, int], object] = field(default_factory=dict, compare=False, repr=False)
+    """What the walk made ready of it, once: see `gates.walk`."""
 
 
 def meet_of(nodes: Iterable[Node]) -> Meet:

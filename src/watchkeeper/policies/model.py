@@ -6,6 +6,7 @@ What the fields do together is in `terms` (the meet) and `gates` (the questions)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from watchkeeper.core.decisions import Autonomy
 from watchkeeper.core.errors import suggest
 from watchkeeper.core.findings import Sign
 from watchkeeper.core.manifest import Manifest, Section, WholeSeconds
+from watchkeeper.core.phases import Phase
 from watchkeeper.core.principals import Role
 from watchkeeper.policies.conditions.budget import ErrorBudget
 from watchkeeper.policies.conditions.rules import Rule, in_order
@@ -42,30 +44,42 @@ def _one_of(*known: str) -> Callable[[str], str]:
 
 Word = Annotated[str, Field(min_length=1, max_length=256)]
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=1000), AfterValidator(_as_set)]
-IntentWord = Annotated[str, AfterValidator(_one_of(*Intent))]
+IntentWord = Annotated[str, AfterValidator(_one_of(*Intent)), Field(json_schema_extra={"enum": [ANY, *Intent]})]
 Intents = Annotated[tuple[IntentWord, ...], Field(min_length=1), AfterValidator(_as_set)]
 Signs = Annotated[tuple[Sign, ...], AfterValidator(lambda signs: tuple(sorted(set(signs))))]
+Phases = Annotated[tuple[Phase, ...], Field(min_length=1), AfterValidator(lambda phases: tuple(sorted(set(phases))))]
 Roles = Annotated[tuple[Role, ...], Field(min_length=1), AfterValidator(lambda roles: tuple(sorted(set(roles))))]
 
 
 class LimitMatch(Section):
     """What a Limit applies to; what is not written applies to everything.
 
-    A target that lacks a label named here is matched too: what is not known cannot escape a Limit."""
+    A target that lacks a label named here is matched too, and so is a service whose phase is not known: what is not
+    known cannot escape a Limit."""
 
     environments: Words | None = None
+    """The environment of the incident's scope."""
     services: Words | None = None
+    """The service of the incident's scope."""
     agents: Words | None = None
+    """The remediator that asks, like `remediator/litellm`."""
     runbooks: Words | None = None
+    """The runbook by its name."""
     intents: Intents | None = None
+    """What is done to the target."""
     target_kinds: Words | None = None
+    """The adapter's word for what the target is, like `key` or `deployment`."""
     target_labels: dict[Word, Words] = Field(default_factory=dict)
+    """Labels of the target, each with the values that are meant."""
+    phases: Phases | None = None
+    """Of the service's rollout; not written: any, also one that is not known."""
 
 
 class GrantMatch(LimitMatch):
-    """What a Grant applies to: every dimension is written, `"*"` where all is meant.
+    """What a Grant applies to: every dimension is written, `"*"` where all is meant; `phases` may be left out.
 
-    A target that lacks a label named here is not matched."""
+    A target that lacks a label named here is not matched, nor a service whose phase is not known where phases are
+    named."""
 
     environments: Words
     services: Words
@@ -79,25 +93,39 @@ class Rate(Section):
     """At most `count` effects of one runbook in one environment and service within `per`."""
 
     count: int = Field(ge=0)
+    """How many effects, this plan's own among them."""
     per: WholeSeconds
+    """Within how long."""
 
 
 class Concurrency(Section):
+    """How many plans may act or hold something at a time, this one among them."""
+
     per_target: int | None = Field(default=None, ge=0)
+    """On one target."""
     fleet: int | None = Field(default=None, ge=0)
+    """Everywhere."""
 
 
 class Caps(Section):
+    """How much, how often and for how long."""
+
     max_blast_count: int | None = Field(default=None, ge=0)
+    """How many things one plan may touch; its steps on one kind of target count together."""
     max_blast_share: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    """Which share of all such things one plan may touch."""
     rate: Rate | None = None
+    """How many effects within how long."""
     cooldown: WholeSeconds | None = None
+    """How long to leave a target alone after an effect on it."""
     concurrency: Concurrency | None = None
+    """How many plans at a time."""
     ttl: WholeSeconds | None = None
+    """How long a remedy may stay in force."""
 
 
 class FailurePolicy(StrEnum):
-    """What follows when a cap is exceeded or required evidence is missing; never anything wider."""
+    """What follows when a condition of the document is not met; never anything wider."""
 
     DENY = "Deny"
     REQUIRE_APPROVAL = "RequireApproval"
@@ -110,8 +138,11 @@ class Escalation(Section):
     """While nobody has answered for so long: these roles may answer too, these sinks are told (none named: all)."""
 
     after: WholeSeconds
+    """How long nobody has answered; less than the approval's `ttl`."""
     roles: Annotated[tuple[Role, ...], AfterValidator(lambda roles: tuple(sorted(set(roles))))] = ()
+    """Who may answer from then on too."""
     notify: Annotated[tuple[SinkName, ...], Field(max_length=16), AfterValidator(_as_set)] = ()
+    """The sinks that are told; none named: all."""
 
 
 def _by_time(steps: tuple[Escalation, ...]) -> tuple[Escalation, ...]:
@@ -121,14 +152,20 @@ def _by_time(steps: tuple[Escalation, ...]) -> tuple[Escalation, ...]:
 
 
 class Approval(Section):
-    """`not_author`: who edited the plan does not count. `separate`: each person counts for one of the terms only."""
+    """Whose word it takes. Every approval that some document requires has to be given."""
 
     roles: Roles
+    """Who may answer: a person who holds one of these."""
     quorum: int = Field(default=1, ge=1, le=20)
+    """How many people."""
     ttl: WholeSeconds
+    """How long the question stands; then the plan goes to a person as not approved."""
     not_author: bool = False
+    """Who edited the plan does not count."""
     separate: bool = False
+    """Each person counts for one of the plan's approvals only."""
     escalation: Annotated[tuple[Escalation, ...], Field(max_length=5), AfterValidator(_by_time)] = ()
+    """Who is asked and told when nobody answers, step by step."""
 
     @model_validator(mode="after")
     def _in_time(self) -> Approval:
@@ -146,8 +183,11 @@ class RequiredVerification(Section):
     """The least that the plan has to declare: how many horizons, how late the last of them, how many guard SLIs."""
 
     min_horizons: int | None = Field(default=None, ge=1, le=100)
+    """How often it looks whether the effect helped."""
     last_horizon: WholeSeconds | None = None
+    """How long after the effect it looks last, at the least."""
     min_guards: int | None = Field(default=None, ge=1, le=100)
+    """How many indicators must not suffer meanwhile."""
 
 
 def _budgets(budgets: tuple[ErrorBudget, ...]) -> tuple[ErrorBudget, ...]:
@@ -171,30 +211,52 @@ Freezes = Annotated[
 
 
 class LimitSpec(Section):
+    """What it takes away, and from what. What is not written takes nothing away."""
+
     match: LimitMatch = LimitMatch()
+    """What the document applies to."""
     autonomy: Autonomy | None = None
+    """How far an agent may go alone."""
     caps: Caps = Caps()
+    """How much, how often and for how long."""
     trust_floor: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    """The lower bound of the agent's trust, below which a person is asked."""
     min_confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    """The confidence of the diagnosis, below which a person is asked."""
     required_evidence: Signs = ()
+    """Signs that must be among the evidence."""
     required_verification: RequiredVerification = RequiredVerification()
+    """How closely the plan has to look whether it helped."""
     require_promotion: bool = False
+    """A person must have promoted the agent for this action in this scope."""
     windows: Windows = ()
+    """When something may be done: one of them must be open. None: at any time."""
     freezes: Freezes = ()
+    """When nothing is done."""
     error_budgets: Annotated[tuple[ErrorBudget, ...], Field(max_length=20), AfterValidator(_budgets)] = ()
+    """How much error budget must be left, and how quickly it may burn."""
     rules: Annotated[tuple[Rule, ...], Field(max_length=50), AfterValidator(in_order)] = ()
+    """Conditions in CEL that must be true."""
     approvals: Annotated[tuple[Approval, ...], AfterValidator(_in_order)] = ()
+    """Whose word it takes; each is required."""
     failure_policy: FailurePolicy = FailurePolicy.DENY
+    """What follows when this document's caps, evidence, verification, windows, freezes or budgets are not met."""
 
 
 class GrantSpec(LimitSpec):
+    """What it gives, to whom and where, and on which terms."""
+
     match: GrantMatch
     autonomy: Autonomy
 
 
 class Limit(Manifest):
+    """Takes authority away from what it matches. It can never give any."""
+
     kind: Literal["Limit"]
+    """What the document is."""
     spec: LimitSpec
+    """What it says."""
 
     @property
     def node(self) -> str:
@@ -202,8 +264,12 @@ class Limit(Manifest):
 
 
 class Grant(Manifest):
+    """Gives authority to what it matches: the only source of any. Grants that match one request meet."""
+
     kind: Literal["Grant"]
+    """What the document is."""
     spec: GrantSpec
+    """What it says."""
 
     @property
     def node(self) -> str:
@@ -212,3 +278,9 @@ class Grant(Manifest):
 
 PolicyDocument = Grant | Limit
 KINDS: dict[str, type[Grant] | type[Limit]] = {"Grant": Grant, "Limit": Limit}
+
+
+def document_of(body: bytes) -> PolicyDocument:
+    """From its canonical bytes. Raises KeyError, TypeError or ValueError for what is no document."""
+    data = json.loads(body)
+    return KINDS[data["kind"]].model_validate(data)

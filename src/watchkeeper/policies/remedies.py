@@ -10,15 +10,14 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from watchkeeper.core.actions import Change, Target
+from watchkeeper.core.actions import Change
 from watchkeeper.core.canonical import canonical_model
 from watchkeeper.core.entries import Draft, EntryType, RemedyRecorded
 from watchkeeper.core.errors import ConflictError, NotFoundError
 from watchkeeper.core.ids import IncidentId, PlanId, RemedyId
 from watchkeeper.core.model import Contract, Instant
-from watchkeeper.core.remedies import Remedy
+from watchkeeper.core.remedies import HELD, Remedy
 from watchkeeper.ledger.append import Ledger
-from watchkeeper.policies import rows
 from watchkeeper.policies.tables import effect_claim, owned_field
 from watchkeeper.policies.tables import remedy as remedies
 from watchkeeper.store.engine import Store
@@ -63,7 +62,7 @@ class Remedies:
         """
         changed = (
             update(remedies)
-            .where(remedies.c.id == remedy.id, remedies.c.status.in_(rows.HELD))
+            .where(remedies.c.id == remedy.id, remedies.c.status.in_(HELD))
             .values(status=remedy.status.value, expires=remedy.expires, body=canonical_model(remedy))
         )
         if (await tx.execute(changed)).rowcount != 1:
@@ -72,7 +71,7 @@ class Remedies:
                 cause="it was released, undone or lost before",
                 next_step=f"watchkeeper incidents show {remedy.incident}",
             )
-        if remedy.status not in rows.HELD:
+        if remedy.status not in HELD:
             await tx.execute(delete(owned_field).where(owned_field.c.remedy == remedy.id))
         await self._append(tx, remedy, change, reason)
 
@@ -86,7 +85,7 @@ class Remedies:
 
     async def in_force(self) -> tuple[Remedy, ...]:
         """What we hold anywhere, oldest first."""
-        return await self._where(remedies.c.status.in_(rows.HELD))
+        return await self._where(remedies.c.status.in_(HELD))
 
     async def reserved(self) -> tuple[Reserved, ...]:
         """What a claim has reserved since, and no remedy holds yet."""
@@ -104,16 +103,13 @@ class Remedies:
 
     async def holds(self, tx: AsyncConnection, incident: IncidentId) -> bool:
         """Whether anything of the incident is in force, in the caller's transaction."""
-        query = select(remedies.c.id).where(remedies.c.incident == incident, remedies.c.status.in_(rows.HELD))
+        query = select(remedies.c.id).where(remedies.c.incident == incident, remedies.c.status.in_(HELD))
         return (await tx.execute(query.limit(1))).first() is not None
 
     async def incidents_holding(self, tx: AsyncConnection) -> frozenset[str]:
         """Of which incidents anything is in force."""
-        query = select(remedies.c.incident).where(remedies.c.status.in_(rows.HELD))
+        query = select(remedies.c.incident).where(remedies.c.status.in_(HELD))
         return frozenset((await tx.execute(query.distinct())).scalars())
-
-    async def on_target(self, target: Target) -> tuple[Remedy, ...]:
-        return await self._where(remedies.c.target == str(target), remedies.c.status.in_(rows.HELD))
 
     async def of_incident(self, incident: IncidentId) -> tuple[Remedy, ...]:
         """All remedies of an incident, past ones too."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from watchkeeper.core.canonical import canonical
 from watchkeeper.core.decisions import ApprovalTerms
 from watchkeeper.core.manifest import Section
-from watchkeeper.policies.asking import Asked, asked_of, asking, stricter
+from watchkeeper.policies.approval.asking import Asked, asked_of, asking, stricter
 from watchkeeper.policies.conditions.budget import ErrorBudget
 from watchkeeper.policies.model import FailurePolicy, LimitSpec, PolicyDocument
 

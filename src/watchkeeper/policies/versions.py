@@ -24,16 +24,16 @@ from watchkeeper.core.principals import Principal, PrincipalKind, Role
 from watchkeeper.ledger.append import Ledger
 from watchkeeper.ledger.evidence.store import Evidence
 from watchkeeper.policies.compile import Policy, compile_policy
-from watchkeeper.policies.kept import Version
 from watchkeeper.policies.load import PolicySet
-from watchkeeper.policies.model import KINDS, PolicyDocument
+from watchkeeper.policies.model import PolicyDocument, document_of
+from watchkeeper.policies.replay.kept import Version
 from watchkeeper.policies.rows import insert_or_ignore
 from watchkeeper.policies.tables import policy_activation, policy_active, policy_document, policy_version
+from watchkeeper.policies.words import MAX_REASON_BYTES
 from watchkeeper.store.engine import Priority, Store
 
 MAX_LISTED = 500
 """Documents named in the ledger entry. Of a larger policy the version alone is named, which covers them all."""
-MAX_REASON_BYTES = 4096
 _BATCH = 500
 
 
@@ -59,9 +59,10 @@ class PolicyVersions:
         Raises PolicyError if they do not compile, ForbiddenError if `by` may not.
         """
         policy = compile_policy(documents)
+        bodies = [(node.digest, node.document.body()) for node in policy.nodes]
         async with self._store.write(Priority.STOP) as tx:
             await self._store.gate_exclusive(tx)
-            await _keep(tx, policy)
+            await _keep(tx, policy.version, bodies)
             await self._switch(tx, policy.version, [node.digest for node in policy.nodes], by, reason)
         return policy.version
 
@@ -77,28 +78,37 @@ class PolicyVersions:
         """The policy in force. Raises UnavailableError before the first activation."""
         async with self._store.read() as tx:
             version = await self.active_version(tx)
+            known = self._known(version)
+            bodies = [] if version is None or known else await _bodies(tx, version)
         if version is None:
             raise UnavailableError(
                 "no policy is active",
                 cause="none was ever activated",
                 next_step="start `watchkeeper serve`: it installs the default",
             )
-        if self._cached is None or self._cached.version != version:
-            self._cached = await self.load(version)
+        self._cached = known or _compiled(version, bodies)
         return self._cached
 
+    async def if_active(self, tx: AsyncConnection, version: str) -> Policy | None:
+        """In the caller's transaction, for a claim: this version, if it is the one in force. Of all versions the one in
+        force is kept compiled, by whoever decided; so it is compiled in here only after a restart."""
+        if await self.active_version(tx) != version:
+            return None
+        self._cached = self._known(version) or _compiled(version, await _bodies(tx, version))
+        return self._cached
+
+    def _known(self, version: str | None) -> Policy | None:
+        return self._cached if self._cached is not None and self._cached.version == version else None
+
     async def active_version(self, tx: AsyncConnection) -> str | None:
-        """In the caller's transaction, for a claim."""
         version: str | None = (await tx.execute(select(policy_active.c.version))).scalar_one_or_none()
         return version
 
     async def load(self, version: str) -> Policy:
         """A version that was once activated, from its stored documents; the digests are checked."""
         async with self._store.read() as tx:
-            policy = await _stored(tx, version)
-        if policy is None:
-            raise NotFoundError(f"there is no policy version {version[:80]}", next_step="watchkeeper policy history")
-        return policy
+            bodies = await _bodies(tx, version)
+        return _compiled(version, bodies)
 
     async def every(self) -> dict[str, Policy]:
         """All versions, for replay."""
@@ -161,27 +171,33 @@ def _must_be_allowed(by: Principal, *, first: bool) -> None:
     )
 
 
-async def _keep(tx: AsyncConnection, policy: Policy) -> None:
+async def _keep(tx: AsyncConnection, version: str, bodies: Sequence[tuple[str, bytes]]) -> None:
     """Stores what is not stored yet; equal digests are equal documents."""
     put = insert_or_ignore(tx)
-    documents = [{"digest": node.digest, "body": node.document.body()} for node in policy.nodes]
-    for start in range(0, len(documents), _BATCH):
-        await tx.execute(put(policy_document).on_conflict_do_nothing(), documents[start : start + _BATCH])
-    listed = canonical([node.digest for node in policy.nodes])
-    await tx.execute(put(policy_version).values(version=policy.version, documents=listed).on_conflict_do_nothing())
+    for start in range(0, len(bodies), _BATCH):
+        rows = [{"digest": digest, "body": body} for digest, body in bodies[start : start + _BATCH]]
+        await tx.execute(put(policy_document).on_conflict_do_nothing(), rows)
+    listed = canonical([digest for digest, _ in bodies])
+    await tx.execute(put(policy_version).values(version=version, documents=listed).on_conflict_do_nothing())
 
 
-async def _stored(tx: AsyncConnection, version: str) -> Policy | None:
+async def _bodies(tx: AsyncConnection, version: str) -> list[tuple[str, bytes]]:
+    """Digest and bytes of each document, as stored. They are read and compiled outside the transaction: of a large
+    policy that takes seconds."""
     query = select(policy_version.c.documents).where(policy_version.c.version == version)
     listed = (await tx.execute(query)).scalar_one_or_none()
     if listed is None:
-        return None
+        raise NotFoundError(f"there is no policy version {version[:80]}", next_step="watchkeeper policy history")
     digests: list[str] = json.loads(listed)
-    documents: list[PolicyDocument] = []
+    found: list[tuple[str, bytes]] = []
     for start in range(0, len(digests), _BATCH):
         some = select(policy_document).where(policy_document.c.digest.in_(digests[start : start + _BATCH]))
-        documents.extend(_read(row.digest, row.body) for row in await tx.execute(some))
-    policy = compile_policy(PolicySet(tuple(documents)))
+        found.extend((row.digest, row.body) for row in await tx.execute(some))
+    return found
+
+
+def _compiled(version: str, bodies: Sequence[tuple[str, bytes]]) -> Policy:
+    policy = compile_policy(PolicySet(tuple(_read(digest, body) for digest, body in bodies)))
     if policy.version != version:
         raise _damaged(version)
     return policy
@@ -190,8 +206,7 @@ async def _stored(tx: AsyncConnection, version: str) -> Policy | None:
 def _read(digest: str, body: bytes) -> PolicyDocument:
     if sha256(body) != digest:
         raise _damaged(digest)
-    data = json.loads(body)
-    return KINDS[data["kind"]].model_validate(data)
+    return document_of(body)
 
 
 def _damaged(digest: str) -> UnavailableError:

@@ -73,7 +73,7 @@ def _within(edit: PlanEdit, offered: Sequence[Expression], proposed: Scalar, for
     whole = any(expression.round is not None for expression in offered)
     if _not_a_number(proposed) or _not_a_number(wanted):
         raise InputError(
-            f"{place} cannot be set to {str(wanted)[:40]!r}",
+            f"it cannot be set to {str(wanted)[:40]!r}",
             place=place,
             cause="only numbers are edited" if _not_a_number(proposed) else "a number is needed",
             next_step="reject the plan where another is meant",
@@ -84,7 +84,7 @@ def _within(edit: PlanEdit, offered: Sequence[Expression], proposed: Scalar, for
     if not least <= wanted <= most or (whole and wanted != int(wanted)):
         bounds = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
         raise InputError(
-            f"{place} cannot be set to {wanted:g}",
+            f"it cannot be set to {wanted:g}",
             place=place,
             cause=f"the runbook's bounds here are {bounds}" + (", whole numbers" if whole else ""),
             next_step="choose a value within them, or reject the plan",
@@ -107,4 +107,9 @@ def _numbers(*values: Scalar) -> list[float]:
 
 
 def _not_a_number(value: Scalar) -> bool:
-    return isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    try:
+        return not math.isfinite(value)
+    except OverflowError:  # a whole number that no double can say
+        return True

@@ -1,4 +1,4 @@
-"""How each source is doing: what it delivered, when, what went wrong last. It is told to people and decides nothing.
+"""How each source is doing: what it delivered, when, what went wrong last, and what of the past no gateway can tell.
 
 Counted since the start of this process, and for this process alone: a replica that does not poll knows nothing of the
 sources that are polled. What is told of a failure is the text of our own errors, which name places and no secrets.
@@ -6,7 +6,8 @@ sources that are polled. What is told of a failure is the text of our own errors
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ from watchkeeper.core.model import Contract, Instant
 
 MAX_ERROR = 300
 MISSED_TURNS = 3
+MAX_UNREAD = 64
 SLACK_S = 30.0
 """A polled source is stale when it was not read for `MISSED_TURNS` turns and this: one slow turn is no news."""
 
@@ -60,6 +62,7 @@ class SourceReport(Contract):
 class _Line:
     kind: SourceKind
     interval_s: float | None
+    began: datetime
     signals: int = 0
     duplicates: int = 0
     failures: int = 0
@@ -68,24 +71,35 @@ class _Line:
     last_error: str = ""
     failing: bool = False
     partial: bool = False
+    unread: deque[tuple[datetime, datetime]] = field(default_factory=lambda: deque(maxlen=MAX_UNREAD))
+    """The latest times of which nothing was told before it was too late."""
+
+    @property
+    def read_until(self) -> datetime:
+        return self.last_ok or self.began
 
 
 class SourceBook:
-    """One line for each source that is polled, and one for each way to send; so it is as long as the settings."""
+    """One line for each source that is polled, and one for each way to send; so it is as long as the settings.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lines: dict[str, _Line] = {kind.value: _Line(kind, None) for kind in SENDING}
+    `late_s`: what is told later than this is not counted any more (`StateConfig.lateness_s`).
+    """
+
+    def __init__(self, clock: Clock, late_s: float) -> None:
+        self._clock, self._late = clock, timedelta(seconds=late_s)
+        self._lines: dict[str, _Line] = {kind.value: _Line(kind, None, clock.now()) for kind in SENDING}
 
     def expect(self, name: str, kind: SourceKind, interval_s: float) -> None:
         """A source that is polled every `interval_s`."""
-        self._lines[name] = _Line(kind, interval_s)
+        self._lines[name] = _Line(kind, interval_s, self._clock.now())
 
     def delivered(self, name: str, new: int, duplicates: int, unusable: str = "") -> None:
         """A poll or delivery is durable. `unusable` says which part of it gave nothing that can be used."""
         line, now = self._lines[name], self._clock.now()
         line.signals += new
         line.duplicates += duplicates
+        if line.interval_s is not None and line.read_until < now - self._late:
+            line.unread.append((line.read_until, now - self._late))
         line.last_ok, line.failing, line.partial = now, False, bool(unusable)
         if unusable:
             line.last_failure, line.last_error = now, unusable[:MAX_ERROR]
@@ -96,6 +110,14 @@ class SourceBook:
         line.failures += 1
         line.last_failure, line.last_error = self._clock.now(), what[:MAX_ERROR]
         line.failing = line.interval_s is not None
+
+    def gateways_told(self, start: datetime, end: datetime) -> bool:
+        """Whether every gateway was read once after `end`, and in time for all that began since `start`."""
+        return all(
+            line.read_until >= end and not any(since < end and start < until for since, until in line.unread)
+            for line in self._lines.values()
+            if line.kind is SourceKind.GATEWAY
+        )
 
     def reports(self) -> tuple[SourceReport, ...]:
         return tuple(self._report(name, line) for name, line in sorted(self._lines.items()))

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from watchkeeper.core.errors import ConfigError, LedgerError, StoreError, UnrecordableError
+from watchkeeper.store import onetrip
 from watchkeeper.store.guards import MARK
 
 GATE = 0x57_4B_01
@@ -44,6 +45,9 @@ PRAGMAS = (
     "busy_timeout=5000",
     "recursive_triggers=ON",  # else a REPLACE deletes the old row past the guards
 )
+
+UNSAYABLE = (OverflowError, UnicodeEncodeError)
+"""What a driver, or a column's type, raises for a value before the database is asked."""
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+psycopg")
 
@@ -126,8 +130,9 @@ class Store:
                 connect_args={"options": options} | limits | keepalives,
             )
             return engine, engine
-        writer = create_async_engine(self.url, pool_size=1, max_overflow=0, connect_args={"timeout": 5})
-        reader = create_async_engine(self.url, pool_size=4, max_overflow=4, connect_args={"timeout": 5})
+        how = {"timeout": 5, "async_creator_fn": onetrip.connect}
+        writer = create_async_engine(self.url, pool_size=1, max_overflow=0, connect_args=how)
+        reader = create_async_engine(self.url, pool_size=4, max_overflow=4, connect_args=how)
         _sqlite_manners(writer, "BEGIN IMMEDIATE")
         _sqlite_manners(reader, "BEGIN")
         return writer, reader
@@ -203,7 +208,7 @@ class _store_errors:  # reads as a statement: `with _store_errors():`
                     next_step="watchkeeper ledger verify, and report this as a bug",
                 ) from error
             return
-        if isinstance(error, DataError):
+        if error is not None and (isinstance(error, DataError) or isinstance(getattr(error, "orig", error), UNSAYABLE)):
             raise UnrecordableError(
                 f"the database cannot hold a value: {_detail(error)}",
                 cause="a text is too long, a number too great, or a character is not storable",
@@ -223,7 +228,7 @@ class _store_errors:  # reads as a statement: `with _store_errors():`
             ) from error
 
 
-def _detail(error: SQLAlchemyError) -> str:
+def _detail(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).splitlines()[0][:200]
 
 

@@ -67,6 +67,8 @@ RIGHTS: Mapping[str, Rights] = {
     "policy_activation": Rights(_APPEND),
     "policy_active": _WORK,
     "trust_outcome": Rights(_APPEND),
+    "agent_standing": Rights(_APPEND),
+    "rollout_word": Rights(_APPEND),
     "authority_epoch": _WORK,
     "approval": Rights(_HELD),
     "approval_answer": Rights(_APPEND),
@@ -84,6 +86,8 @@ RIGHTS: Mapping[str, Rights] = {
     "incident_step": _WORK,
     "notification": _WORK,
     "detector_state": _WORK,
+    "agent_usage": _WORK,
+    "objective_bucket": _WORK,
     "api_token": _WORK,
     "lease": Rights(_ALL, _HELD),  # who prunes proves in that transaction that the turn is still his
     REVISIONS: Rights(_READ, _READ),

@@ -39,7 +39,7 @@ from watchkeeper.core.sli import SliStatus
 from watchkeeper.lab.gateway.rows import key_hash
 from watchkeeper.ledger.evidence.redaction import Redactor
 from watchkeeper.ledger.evidence.store import Evidence
-from watchkeeper.policies.claims import Refusal, Settled
+from watchkeeper.policies.claiming.claims import Refusal, Settled
 from watchkeeper.signals.inbox import Inbox
 from watchkeeper.signals.intake import Intake
 from watchkeeper.store.engine import Store

@@ -20,24 +20,13 @@ from watchkeeper.core.ids import ApprovalId
 from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.principals import Role
-from watchkeeper.policies.approvals import ApprovalState, draft
-from watchkeeper.policies.claims import Taken
+from watchkeeper.policies.approval.approvals import ApprovalState, draft
+from watchkeeper.policies.claiming.claims import Taken
 from watchkeeper.policies.tables import approval, approval_answer
-from watchkeeper.store.engine import Store
 
 ANN, BEN = a_person("ann", Role.APPROVER), a_person("ben", Role.APPROVER)
 PLAN = a_plan()
 TWO = ApprovalTerms(node="limit/two", roles=("approver",), quorum=2, ttl_s=600)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def authority(store: Store, clock: ManualClock) -> Authority:
-    return Authority(store, clock)
 
 
 def needing(plan: Plan) -> DecisionRecord:

@@ -116,6 +116,13 @@ def test_a_rollback_is_remembered_for_four_weeks(grounds: Grounds, days: float, 
     assert known([failure(1, grounds, days)]).rollbacks == int(late and grounds in ROLLED_BACK)
 
 
+@pytest.mark.parametrize("grounds", sorted(set(Grounds) - ROLLED_BACK))
+@pytest.mark.parametrize("days", [27.5, 40])
+def test_what_failed_before_hides_no_rollback(grounds: Grounds, days: float) -> None:
+    found = known([failure(1, grounds, days), failure(1, Grounds.UNDONE, 27), failure(1, Grounds.UNSAFE, 26)])
+    assert (found.rollbacks, found.counts) == (1, Counts(0, 1, 0))
+
+
 def figures(found: Evidence) -> dict[Asked, tuple[bool, float | None, float | None]]:
     return {each.name: (each.met, each.observed, each.required) for each in criteria(found, TERMS)}
 

@@ -16,7 +16,7 @@ from watchkeeper.core.outcomes import Effect, Recovery
 from watchkeeper.core.remedies import RemedyStatus
 from watchkeeper.core.subjects import Scope
 from watchkeeper.policies.compile import Policy
-from watchkeeper.policies.kept import read_policies
+from watchkeeper.policies.replay.kept import read_policies
 from watchkeeper.policies.whatif.ask import Question, what_if
 from watchkeeper.policies.whatif.report import Became, Change, GateState, Used, WhatIf
 

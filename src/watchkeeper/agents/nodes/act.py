@@ -1,4 +1,8 @@
-"""execute and undo: the plan's effects, and the way back when it did not help."""
+"""execute and undo: the plan's effects, and the way back when it did not help.
+
+Neither says what may be done: each effect is the executor's, under a claim of its own. An undo restores what still
+holds our value and touches nothing else.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,17 @@ from watchkeeper.core.ids import OrderId
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
 from watchkeeper.core.remedies import Remedy
-from watchkeeper.policies.claims import Also, Refusal
+from watchkeeper.policies.claiming.claims import Also, Refusal
 
-STALE = (Refusal.EPOCH_MOVED, Refusal.POLICY_CHANGED, Refusal.BREACH_STALE, Refusal.APPROVAL_EXPIRED)
+STALE = (
+    Refusal.EPOCH_MOVED,
+    Refusal.POLICY_CHANGED,
+    Refusal.CAP_REACHED,
+    Refusal.OUTSIDE_WINDOW,
+    Refusal.FROZEN,
+    Refusal.BREACH_STALE,
+    Refusal.APPROVAL_EXPIRED,
+)
 """Refusals after which the plan is made anew: the world moved, authority did not say no."""
 
 

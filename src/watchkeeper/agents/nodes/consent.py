@@ -1,4 +1,7 @@
-"""decide and approve: what policy says, and, where it says so, what a person says."""
+"""decide and approve: what policy says, and, where it says so, what a person says.
+
+Neither permits an effect: the claim reads policy, approval and all that counts again.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from watchkeeper.core.decisions import DecisionRecord, Verdict
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.ids import DecisionId, new_id
 from watchkeeper.core.plans import Plan
-from watchkeeper.policies.approvals import ApprovalState, draft
+from watchkeeper.policies.approval.approvals import ApprovalState, draft
 from watchkeeper.policies.decide import decide as weigh
 
 
@@ -24,11 +27,7 @@ async def decide(watch: Watcher, state: WatchState) -> WatchState:
     plan = await watch.plan(state)
 
     async def ask_policy() -> Decided:
-        scopes = {
-            scope
-            for action in plan.actions
-            for scope in authority_scopes(plan.scope, plan.remediator, plan.runbook.name, action)
-        }
+        scopes = {scope for action in plan.actions for scope in authority_scopes(plan, action)}
         epochs = await watch.crew.epochs.seen(tuple(sorted(scopes)))
         policy = await watch.crew.versions.active()
         given = await decision_input(watch.crew, plan, policy)

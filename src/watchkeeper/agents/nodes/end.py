@@ -15,8 +15,10 @@ from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.tale import ending
 from watchkeeper.agents.watcher import Watcher, key
 from watchkeeper.core.entries import EntryType, Escalated
+from watchkeeper.core.outcomes import NotUndone
 from watchkeeper.core.plans import Release
 from watchkeeper.core.remedies import Remedy
+from watchkeeper.policies.claiming.leftover import left_over
 
 
 async def escalate(watch: Watcher, state: WatchState) -> WatchState:
@@ -24,6 +26,7 @@ async def escalate(watch: Watcher, state: WatchState) -> WatchState:
     incident = await watch.crew.incidents.get(watch.incident)
     held = await watch.held()
     proposed = await watch.steps.recorded(f"propose/{state.get('attempt', 0)}", Proposed)
+    plan = None if proposed is None else proposed.plan
 
     async def look() -> Noted:
         return Noted(at=watch.crew.now(), note=reason)
@@ -34,10 +37,11 @@ async def escalate(watch: Watcher, state: WatchState) -> WatchState:
             reason=reason,
             notified=watch.crew.outbox.sinks,
             half_done=tuple(remedy.id for remedy in held),
+            not_undone=() if plan is None else await left_over(tx, plan),
         )
         await watch.append(tx, EntryType.ESCALATION, data)
         unsettled = await watch.crew.claims.unsettled(tx, watch.incident)
-        notice = _notice(incident, noted, held, proposed, may_be_closed=not held and not unsettled)
+        notice = _notice(incident, noted, held, proposed, data.not_undone, may_be_closed=not held and not unsettled)
         await watch.crew.outbox.put(tx, notice)
         await watch.status(tx, Status.ESCALATED)
 
@@ -48,7 +52,13 @@ async def escalate(watch: Watcher, state: WatchState) -> WatchState:
 
 
 def _notice(
-    incident: Incident, noted: Noted, held: tuple[Remedy, ...], proposed: Proposed | None, *, may_be_closed: bool
+    incident: Incident,
+    noted: Noted,
+    held: tuple[Remedy, ...],
+    proposed: Proposed | None,
+    not_undone: tuple[NotUndone, ...],
+    *,
+    may_be_closed: bool,
 ) -> Notice:
     plan = None if proposed is None else proposed.plan
     obstacles = () if proposed is None else proposed.obstacles
@@ -68,6 +78,7 @@ def _notice(
         at=noted.at,
         proposed=() if plan is None else tuple(f"{a.intent} {a.target}" for a in plan.actions),
         half_done=tuple(str(remedy.change.target) for remedy in held),
+        not_undone=tuple(f"{each.intent} {each.target}: {each.why}" for each in not_undone),
         to_change=tuple(f"{each.target} ({each.reason}): {each.fix}" for each in obstacles),
         commands=tuple(commands),
     )
@@ -103,6 +114,7 @@ async def close(watch: Watcher, state: WatchState) -> WatchState:
         calm_at = None if release is None else noted.at + calm_for(release, relapses)
         scored = await ending(tx, watch.incident, resolution, noted.at, by_person=False)
         await watch.crew.trust.record(tx, scored)
+        await watch.crew.approvals.withdraw(tx, watch.incident)
         await watch.crew.incidents.close(tx, watch.incident, resolution, relapses=relapses, calm_at=calm_at)
 
     await watch.steps.once("close", Noted, look, write)

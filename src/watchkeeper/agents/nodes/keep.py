@@ -26,7 +26,7 @@ from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan, Release
 from watchkeeper.core.sli import SliStatus
 from watchkeeper.core.trust import Credit, Grounds, TrustOutcome
-from watchkeeper.policies.claims import Also
+from watchkeeper.policies.claiming.claims import Also
 
 CALM_HOLDS = 3
 

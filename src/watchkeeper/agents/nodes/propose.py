@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from watchkeeper.agents.records import Proposed
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher
+from watchkeeper.core.agents import Usage
 from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.entries import EntryType
 from watchkeeper.core.ids import ApprovalId
@@ -15,6 +16,8 @@ from watchkeeper.core.ids import ApprovalId
 async def propose(watch: Watcher, state: WatchState) -> WatchState:
     attempt = state.get("attempt", 0)
     diagnosis = await watch.steps.recorded(f"diagnose/{attempt}", Diagnosis)
+
+    began = watch.crew.clock.monotonic()
 
     async def plan() -> Proposed:
         edited = state.get("edited", "")
@@ -29,6 +32,8 @@ async def propose(watch: Watcher, state: WatchState) -> WatchState:
     async def write(tx: AsyncConnection, proposed: Proposed) -> None:
         if proposed.plan is not None:
             await watch.append(tx, EntryType.PLAN, proposed.plan)
+            used = Usage(iterations=1, wall_s=watch.crew.clock.monotonic() - began)
+            await watch.crew.usage.add(tx, proposed.plan.remediator, used)
 
     proposed = await watch.steps.once(f"propose/{attempt}", Proposed, plan, write)
     if proposed.plan is None:

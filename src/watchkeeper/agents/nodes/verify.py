@@ -51,9 +51,9 @@ async def _check(watch: Watcher, state: WatchState, plan: Plan, horizon_s: float
         return read_outcome(watch, plan, horizon_s)
 
     async def write(tx: AsyncConnection, checked: Checked) -> None:
-        await watch.append(tx, EntryType.OUTCOME, checked.outcome)
         recovery, at = checked.outcome.recovery, checked.outcome.at
         await watch.crew.trust.record(tx, verified(deed, steps, recovery, at, harmed=checked.guard_breached, last=last))
+        await watch.append(tx, EntryType.OUTCOME, checked.outcome)
         await watch.status(tx, Status.VERIFYING)
 
     step = f"{key('verify', state)}/{state.get('horizon', 0)}/{state.get('extra', 0)}"

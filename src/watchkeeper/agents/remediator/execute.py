@@ -27,8 +27,8 @@ from watchkeeper.core.errors import AdapterError, UnavailableError
 from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.signals import Signal
-from watchkeeper.policies.checks import refused
-from watchkeeper.policies.claims import Also, Busy, ClaimRequest, Claims, Refusal, Settled, Taken
+from watchkeeper.policies.claiming.checks import refused
+from watchkeeper.policies.claiming.claims import Also, Busy, ClaimRequest, Claims, Refusal, Settled, Taken
 from watchkeeper.signals.changes import own_effect
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from watchkeeper.core.actions import Action, ActionKind, TargetState
-from watchkeeper.core.decisions import ActionRequest, DecisionInput, VerificationFacts
+from watchkeeper.core.decisions import ActionRequest, AgentStanding, DecisionInput, VerificationFacts
 from watchkeeper.core.errors import AdapterError
 from watchkeeper.core.plans import Plan
 from watchkeeper.policies.compile import Policy
@@ -43,12 +43,19 @@ async def decision_input(crew: Crew, plan: Plan, policy: Policy) -> DecisionInpu
         running_fleet=known.running_fleet,
         trust_lower_bound=await crew.trust.bound_of(plan),
         conflicts=known.conflicts,
+        standing=AgentStanding(
+            ceiling=await crew.promotions.ceiling_of(plan.agents),
+            promoted=await crew.promotions.promoted_for(plan),
+            over_budget=bool(await crew.usage.spent(plan.remediator)),
+        ),
         verification=VerificationFacts(
             horizons=len(plan.verification.horizons_s),
             last_s=max(plan.verification.horizons_s, default=0.0),
             guards=len(plan.verification.guards),
         ),
         offsets=offsets_at(policy.zones, now),
+        budgets=await crew.budgets.readings(plan.scope, policy.objectives, now),
+        phase=known.phase,
         at=now,
     )
 

@@ -68,7 +68,7 @@ class Planner:
                 if isinstance(found, NotApplicable):
                     refused.append(f"{runbook.name}: {found.reason}")
                     continue
-                plan = await self._ask_targets(incident, scope, found, findings, now)
+                plan = await self._ask_targets(incident, scope, found, diagnosis, findings, now)
                 if isinstance(plan, Plan):
                     return Proposed(plan=plan, refused=tuple(refused))
                 refused.append(f"{runbook.name}: {plan.reason}")
@@ -78,7 +78,13 @@ class Planner:
         )
 
     async def _ask_targets(
-        self, incident: IncidentId, scope: Scope, found: Proposal, findings: Sequence[Finding], now: datetime
+        self,
+        incident: IncidentId,
+        scope: Scope,
+        found: Proposal,
+        diagnosis: Diagnosis,
+        findings: Sequence[Finding],
+        now: datetime,
     ) -> Plan | _Refused:
         actions: list[Action] = []
         changes: list[Change] = []
@@ -106,7 +112,7 @@ class Planner:
             manifest_digest=manifest_digest(remediator),
             scope=scope,
             made=now,
-            basis=_basis(found, findings),
+            basis=_basis(found, diagnosis, findings),
             actions=tuple(actions),
             changes=tuple(changes),
             verification=found.verification,
@@ -155,7 +161,7 @@ def _keys(diagnosis: Diagnosis, findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))[:MAX_KEYS]
 
 
-def _basis(found: Proposal, findings: Sequence[Finding]) -> Basis:
+def _basis(found: Proposal, diagnosis: Diagnosis, findings: Sequence[Finding]) -> Basis:
     cause = found.cause
     meant = [finding for finding in findings if finding.id in cause.findings]
     severities = [finding.severity for finding in meant]
@@ -169,5 +175,6 @@ def _basis(found: Proposal, findings: Sequence[Finding]) -> Basis:
         severity=max(severities, key=lambda severity: severity.rank),
         findings=cause.findings,
         breach=found.breach,
+        agents=tuple(sorted({diagnosis.diagnoser, *(finding.detector for finding in meant)})),
         onset=min(finding.onset for finding in meant),
     )

@@ -10,14 +10,15 @@ import structlog
 from watchkeeper.adapters.change import partial
 from watchkeeper.agents.incidents import Incidents, Status
 from watchkeeper.agents.remediator.execute import Executor
-from watchkeeper.agents.remedies import HELD, give_back, put_in_force, remedy_ttl_s
+from watchkeeper.agents.remedies import give_back, put_in_force, remedy_ttl_s
 from watchkeeper.agents.scores import Deed, scored
 from watchkeeper.core.claims import Claim, EffectPhase
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import UnavailableError, WatchkeeperError
 from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan
-from watchkeeper.policies.claims import Claims
+from watchkeeper.core.remedies import HELD
+from watchkeeper.policies.claiming.claims import Claims
 from watchkeeper.policies.remedies import Remedies
 from watchkeeper.policies.trust.service import Trust
 

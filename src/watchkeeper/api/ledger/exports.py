@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from watchkeeper.api.auth import Viewer, Wired
 from watchkeeper.core.errors import LedgerError
 from watchkeeper.ledger.exports.members import Format, Member, members
-from watchkeeper.policies.kept import policy_files
+from watchkeeper.policies.replay.kept import policy_files
 
 router = APIRouter(tags=["ledger"])
 

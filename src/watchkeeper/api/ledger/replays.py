@@ -10,7 +10,7 @@ from watchkeeper.core.entries import EntryType
 from watchkeeper.core.errors import NotFoundError
 from watchkeeper.ledger.replays.replay import Recomputers, ReplayReport, replay_log
 from watchkeeper.policies.compile import Policy
-from watchkeeper.policies.replay import decision_recomputer
+from watchkeeper.policies.replay.decisions import decision_recomputer
 from watchkeeper.policies.versions import PolicyVersions
 
 router = APIRouter(tags=["ledger"])

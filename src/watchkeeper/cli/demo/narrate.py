@@ -139,6 +139,8 @@ def _remedy(data: entries.RemedyRecorded) -> Iterator[Said]:
 @said.register
 def _escalated(data: entries.Escalated) -> Iterator[Said]:
     yield Said("ESCALATED", f"to a person: {data.reason.replace('_', ' ')}", "bold red")
+    for step in data.not_undone:
+        yield Said("ESCALATED", f"could not be undone: {step.intent} {step.target} ({step.why})", "bold red")
 
 
 @said.register

@@ -19,9 +19,9 @@ from watchkeeper.core.errors import UnavailableError, WatchkeeperError
 from watchkeeper.ledger.exports.jsonlines import Part, parts
 from watchkeeper.ledger.exports.layout import ENTRIES
 from watchkeeper.ledger.replays.replay import ReplayReport, merged
-from watchkeeper.policies.recheck import Said, Told
+from watchkeeper.policies.replay.recheck import Said, Told
 
-PROGRAM = "watchkeeper.policies.recheck"
+PROGRAM = "watchkeeper.policies.replay.recheck"
 LEAST_BYTES = 4_194_304
 """What is worth a process of its own."""
 

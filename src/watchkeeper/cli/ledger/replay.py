@@ -11,13 +11,12 @@ from watchkeeper.cli import out
 from watchkeeper.cli.context import Json, client
 from watchkeeper.cli.ledger import whatif
 from watchkeeper.cli.ledger.replay_incident import kind_line, replay_incident
-from watchkeeper.cli.ledger.whatif import FailOn
+from watchkeeper.cli.ledger.whatif import Export, FailOn
 from watchkeeper.core.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
     from watchkeeper.ledger.replays.replay import Difference, ReplayReport
 
-Export = Annotated[Path | None, typer.Option(help="Replay this export, without any daemon.")]
 Policies = Annotated[
     list[Path] | None,
     typer.Option("--policy", help="Ask these documents (files or folders) what they would have said; repeatable."),

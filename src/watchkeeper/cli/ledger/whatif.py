@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from watchkeeper.policies.whatif.ask import Question
     from watchkeeper.policies.whatif.report import DecisionDiffers, Row, Said, WhatIf
 
+Export = Annotated[Path | None, typer.Option(help="Replay this export, without any daemon.")]
+Since = Annotated[str | None, typer.Option(help="90d before the newest entry, or an instant.")]
+Until = Annotated[str | None, typer.Option(help="An instant.")]
+Services = Annotated[list[str] | None, typer.Option(help="SERVICE or ENVIRONMENT/SERVICE; repeatable.")]
 MAX_TOLD = 20
 """Decisions told one by one; `--json` has more."""
 BAR = 12

@@ -61,6 +61,8 @@ _PARTS = {
     EntryType.ESCALATION: Part.HANDED_OVER,
     EntryType.INCIDENT_CLOSED: Part.CLOSED,
     EntryType.TRUST_OUTCOME: Part.SCORED,
+    EntryType.ROLLOUT_JUDGED: Part.SCORED,
+    EntryType.ROLLOUT_SET_BACK: Part.SCORED,
     EntryType.ARCHIVED: Part.PRUNED,
     EntryType.ENTRIES_PRUNED: Part.PRUNED,
 }

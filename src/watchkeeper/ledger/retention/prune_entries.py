@@ -42,11 +42,16 @@ KEPT = (
     EntryType.EVIDENCE_ERASED,
     EntryType.POLICY_ACTIVATED,
     EntryType.STOP,
+    EntryType.AGENT_STANDING,
+    EntryType.ROLLOUT_ADVANCED,
+    EntryType.ROLLOUT_SET_BACK,
+    EntryType.ROLLOUT_JUDGED,
     EntryType.INCIDENT_OPENED,
     EntryType.INCIDENT_CLOSED,
 )
-"""What verify and whoever looks for the rest needs: the record's own history, policies and stops, which may be in
-force, and the frame of each incident, by which its story is found in the archive."""
+"""What verify and whoever looks for the rest needs: the record's own history, policies, stops and people's word about
+agents and services, which may be in force, and the frame of each incident, by which its story is found in the
+archive."""
 BATCH = 1000
 LEASE = "ledger-prune"
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from watchkeeper.ledger.tree.merkle import TILE
 
 ENTRIES = "entries"
-MAX_LEVEL = 63
 _SHAPE = re.compile(
     r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII
 )

@@ -18,8 +18,11 @@ class Burn(Section):
     """`rate` over both windows."""
 
     rate: float = Field(gt=0, le=1_000_000, allow_inf_nan=False)
+    """How many times as fast as would spend the budget in just its period."""
     long: WholeSeconds
+    """The window that says that it matters."""
     short: WholeSeconds
+    """The window that says that it still goes on; shorter than `long`."""
 
     @model_validator(mode="after")
     def _two_windows(self) -> Self:
@@ -36,13 +39,16 @@ Burns = Annotated[tuple[Burn, ...], Field(max_length=20), AfterValidator(_in_ord
 
 
 class ErrorBudget(Section):
-    """Of one objective of the service. `max_burn`: not when it burns faster; `min_burn`: not unless it burns at least
-    so fast, by one of the pairs of windows at least."""
+    """Of one objective of the service."""
 
     objective: Name
+    """The service level objective by its name."""
     min_remaining: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    """The share of the period's budget that must be left."""
     max_burn: Burns = ()
+    """Not when it burns faster than this in both windows of a pair."""
     min_burn: Burns = ()
+    """Not unless it burns at least so fast in both windows of one of the pairs."""
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:

@@ -22,6 +22,7 @@ _T = cel.Type
 NAMES: Mapping[str, cel.Type] = {
     "environment": _T.STRING,
     "service": _T.STRING,
+    "phase": _T.STRING,
     "agent": _T.STRING,
     "runbook": _T.STRING,
     "mode": _T.STRING,
@@ -43,7 +44,8 @@ NAMES: Mapping[str, cel.Type] = {
     "blastPopulation": _T.INT,
     "runningOnTarget": _T.INT,
 }
-"""What an expression may name. `trust` has no value where no trust is kept: an expression that needs it has none."""
+"""What an expression may name. `trust` has no value where no trust is kept, `phase` none where it is not known:
+an expression that needs it has none either."""
 
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -121,4 +123,6 @@ def _values(given: DecisionInput, request: ActionRequest) -> dict[str, object]:
     }
     if given.trust_lower_bound is not None:
         values["trust"] = given.trust_lower_bound
+    if given.phase is not None:
+        values["phase"] = given.phase.value
     return values

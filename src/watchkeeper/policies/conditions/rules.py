@@ -1,4 +1,7 @@
-"""A team's own conditions: a CEL expression that must be true, and what follows when it is not."""
+"""A team's own conditions: a CEL expression that must be true, and what follows when it is not.
+
+What an expression sees and whether it holds is for `cel`. Nothing says that a rule is wise, or can ever be true.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,13 @@ class Rule(Section):
     """`expression` must be true; `message` tells a person why it has to be."""
 
     name: Name
+    """Unique within the document; the walk of a decision names it."""
     expression: Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION), AfterValidator(checked)]
+    """The condition, in CEL."""
     message: str = Field(min_length=1, max_length=300)
+    """Why it has to be true, for people."""
     action: RuleAction = RuleAction.DENY
+    """What follows when it is not true."""
 
 
 def in_order(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:

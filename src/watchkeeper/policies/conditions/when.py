@@ -59,9 +59,9 @@ def _a_date(value: object) -> str:
     raise ValueError("write a date like 2026-12-25")
 
 
-def _an_instant(value: object) -> object:
+def _an_instant(value: object) -> datetime:
     if isinstance(value, str) and _INSTANT.fullmatch(value):
-        return value
+        return datetime.fromisoformat(value)
     raise ValueError("write an instant with its offset, like 2026-12-20T00:00:00Z or 2026-12-20T00:00:00+01:00")
 
 
@@ -80,10 +80,18 @@ def _week(days: tuple[Day, ...]) -> tuple[Day, ...]:
     return tuple(day for day in _DAYS if day in days)
 
 
-TimeOfDay = Annotated[int, BeforeValidator(_minutes), PlainSerializer(_clock, return_type=str)]
+TimeOfDay = Annotated[
+    int,
+    BeforeValidator(_minutes, json_schema_input_type=Annotated[str, Field(pattern=f"^{_TIME.pattern}$")]),
+    PlainSerializer(_clock, return_type=str),
+]
 """Written `"09:00"`, held as minutes since midnight."""
-Date = Annotated[str, BeforeValidator(_a_date)]
-Moment = Annotated[Instant, BeforeValidator(_an_instant)]
+Date = Annotated[
+    str, BeforeValidator(_a_date, json_schema_input_type=Annotated[str, Field(pattern=f"^{_DATE.pattern}$")])
+]
+Moment = Annotated[
+    Instant, BeforeValidator(_an_instant, json_schema_input_type=Annotated[str, Field(pattern=f"^{_INSTANT.pattern}$")])
+]
 Zone = Annotated[str, AfterValidator(_zone)]
 Dates = Annotated[tuple[Date, ...], Field(max_length=1000), AfterValidator(lambda dates: tuple(sorted(set(dates))))]
 Days = Annotated[tuple[Day, ...], Field(min_length=1), AfterValidator(_week)]
@@ -94,10 +102,15 @@ class Window(Section):
     starts goes on into the next day, and belongs to the day on which it started."""
 
     days: Days = _DAYS
+    """The days of the week."""
     start: TimeOfDay = 0
+    """From this time of day on."""
     end: TimeOfDay = DAY_MINUTES
+    """Until before this time of day; `"24:00"` is the end of the day."""
     zone: Zone
+    """The zone whose clock is meant, like `Europe/Berlin`."""
     holidays: Dates = ()
+    """Dates on which it does not open."""
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
@@ -122,8 +135,11 @@ class Freeze(Section):
     """Nothing is done from `start` until before `end`."""
 
     name: Name
+    """What the freeze is called; a decision tells it."""
     start: Moment
+    """From this instant on."""
     end: Moment
+    """Until before this instant."""
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:

@@ -13,13 +13,11 @@ from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
 
-from watchkeeper.policies.compile import Policy
+from watchkeeper.policies.compile import UNKNOWN, Policy
 from watchkeeper.policies.difference.places import Place, Words
 from watchkeeper.policies.difference.wording import name_of, value_of
 from watchkeeper.policies.meets import Meet
 from watchkeeper.policies.terms import Key, Term
-from watchkeeper.policies.trials.model import Given
-from watchkeeper.policies.trials.run import asked
 
 MAX_PLACES = 20_000
 
@@ -66,20 +64,20 @@ def difference(old: Policy, new: Policy) -> Difference:
         told = _compare(_met(old, place, words), _met(new, place, words))
         if told is not None:
             found.setdefault(told, []).append(place)
-    changed = tuple(Changed(way, changes, tuple(sorted(at))) for (way, changes), at in sorted(found.items()))
+    changed = tuple(
+        Changed(way, changes, tuple(sorted(at, key=_order))) for (way, changes), at in sorted(found.items())
+    )
     return Difference(tuple(added), tuple(removed), tuple(edited), changed, complete=len(places) <= MAX_PLACES)
 
 
+def _order(place: Place) -> tuple[Place, int]:
+    """Phases as they follow one another, and first the one that is not known."""
+    return place._replace(phase=None), -1 if place.phase is None else place.phase.rank
+
+
 def _met(policy: Policy, place: Place, words: Words) -> Meet:
-    given = Given(
-        agent=place.agent,
-        environment=place.environment,
-        service=place.service,
-        runbook=place.runbook,
-        intent=words.intent(place),
-    ).model_copy(update={"target_kind": place.target_kind, "target_labels": dict(place.labels)})
-    (met,) = policy.met(asked(given, policy))
-    return met
+    at = place.environment, place.service, place.agent, place.runbook, words.intent(place), place.target_kind
+    return policy.met_at((*at, place.phase or UNKNOWN, place.labels))
 
 
 def _compare(old: Meet, new: Meet) -> tuple[Way, tuple[str, ...]] | None:

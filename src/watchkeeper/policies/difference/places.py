@@ -8,6 +8,7 @@ from itertools import product
 from typing import NamedTuple
 
 from watchkeeper.core.actions import Intent
+from watchkeeper.core.phases import Phase
 from watchkeeper.policies.meets import Node
 from watchkeeper.policies.model import ANY
 
@@ -24,6 +25,8 @@ class Place(NamedTuple):
     intent: str
     target_kind: str
     labels: tuple[tuple[str, str], ...]
+    phase: Phase | None
+    """None: not known, or no document asks."""
 
 
 class Words:
@@ -40,6 +43,7 @@ class Words:
         self._intents = named if self._other is not None else named[:-1]
         self._kinds = _named(match.target_kinds for match in matches)
         self._labels = _Labels(match.target_labels for match in matches)
+        self._phases = (None, *Phase) if any(match.phases for match in matches) else (None,)
 
     def of(self, node: Node) -> Iterator[Place]:
         """Every place that the document matches. The first are those without labels."""
@@ -52,6 +56,7 @@ class Words:
             _those(match.intents, self._intents),
             _those(match.target_kinds, self._kinds),
             self._labels,
+            _phases(node, self._phases),
         ):
             yield Place(*each)
 
@@ -83,3 +88,9 @@ class _Labels:
 
 def _those(words: tuple[str, ...] | None, every: tuple[str, ...]) -> tuple[str, ...]:
     return every if words is None or words == (ANY,) else words
+
+
+def _phases(node: Node, every: tuple[Phase | None, ...]) -> tuple[Phase | None, ...]:
+    """Those of the document, and for a Limit also the one that is not known."""
+    named = node.document.spec.match.phases
+    return every if named is None else named if node.grants else (None, *named)

@@ -12,6 +12,13 @@ from watchkeeper.policies.terms import Bound, Key, Term
 
 CORE = "core"
 
+WIDTH = {Verdict.DENY: 0, Verdict.SHADOW: 1, Verdict.REQUIRE_APPROVAL: 2, Verdict.ALLOW: 3}
+
+
+def narrower(one: Verdict, other: Verdict) -> Verdict:
+    return one if WIDTH[one] <= WIDTH[other] else other
+
+
 ON_FAILURE = {FailurePolicy.DENY: Verdict.DENY, FailurePolicy.REQUIRE_APPROVAL: Verdict.REQUIRE_APPROVAL}
 
 
@@ -68,19 +75,3 @@ class Case(NamedTuple):
     def unless(self, bad: bool, gate: Gate, reason: Reason, at_most: Verdict = Verdict.REQUIRE_APPROVAL) -> Answers:
         """A built-in gate: no document can change what it asks."""
         return (self.failed(gate, reason, at_most),) if bad else NOTHING
-
-    def within(self, gate: Gate, term: Term, reason: Reason, observed: float | None) -> Answers:
-        """A cap or, where tightness is negated, a floor. `observed` None: not known, so not within."""
-        bounds = self.met.bounds.get(term)
-        if bounds is None:
-            return NOTHING
-        answers, step = [], self.request.step
-        for key, bound in bounds:
-            tightness = bound.tightness
-            limit = abs(tightness)
-            if observed is not None and (observed <= limit if tightness >= 0 else observed >= limit):
-                answers.append(Answer(gate, bound.node, True, Reason.PASSED, step, observed, limit, Verdict.ALLOW))
-            else:
-                at_most = ON_FAILURE[key.on_failure]
-                answers.append(Answer(gate, bound.node, False, reason, step, observed, limit, at_most))
-        return tuple(answers)

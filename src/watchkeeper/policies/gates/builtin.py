@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from watchkeeper.core.actions import ActionKind
 from watchkeeper.core.decisions import ActionRequest, AgentStanding, Autonomy, DecisionInput, Gate, Reason, Verdict
@@ -37,14 +38,20 @@ def protected(case: Case) -> Answers:
     return case.unless(case.request.protected, Gate.PROTECTED, Reason.PROTECTED_TARGET, Verdict.DENY)
 
 
-def grant(case: Case) -> Answers:
-    if not case.met.grants:
-        return (case.failed(Gate.GRANT, Reason.NO_GRANT, Verdict.DENY),)
-    return _named(Gate.GRANT, case.met.grants, case.request.step)
+class Settled(NamedTuple):
+    """A question to which the documents alone are the answer: `says(meet, step)`."""
+
+    says: Callable[[Meet, int], Answers]
 
 
-def limit(case: Case) -> Answers:
-    return _named(Gate.LIMIT, case.met.limits, case.request.step)
+def grant(met: Meet, step: int) -> Answers:
+    if not met.grants:
+        return (Answer(Gate.GRANT, CORE, False, Reason.NO_GRANT, step, None, None, Verdict.DENY),)
+    return _named(Gate.GRANT, met.grants, step)
+
+
+def limit(met: Meet, step: int) -> Answers:
+    return _named(Gate.LIMIT, met.limits, step)
 
 
 @lru_cache(maxsize=4096)
@@ -56,10 +63,10 @@ def _named(gate: Gate, names: tuple[str, ...], step: int) -> Answers:
     return tuple(named)
 
 
-def autonomy(case: Case) -> Answers:
+def autonomy(met: Meet, step: int) -> Answers:
     """As far as the documents go."""
-    bounds = case.bounds(Term.AUTONOMY)
-    return _as_far_as(case.met.autonomy, bounds[0][1].node if bounds else CORE, case.request.step)
+    bounds = met.bounds.get(Term.AUTONOMY)
+    return _as_far_as(met.autonomy, bounds[0][1].node if bounds else CORE, step)
 
 
 _NOT_ALONE = {
@@ -123,6 +130,11 @@ def undo(case: Case) -> Answers:
         case ActionKind.IRREVERSIBLE:
             bad = False
     return case.unless(bad, Gate.UNDO, Reason.NO_UNDO)
+
+
+def verification(case: Case) -> Answers:
+    """That there is one, no document can change; how much of it is needed, documents say."""
+    return case.unless(not case.request.verification_declared, Gate.VERIFICATION, Reason.NO_VERIFICATION)
 
 
 def edge(case: Case) -> Answers:

@@ -1,4 +1,7 @@
-"""Windows, freezes, error budgets and the team's own rules."""
+"""Windows, freezes, error budgets and the team's own rules, asked of the decision's input alone.
+
+They read no clock and count nothing: what the input does not say (an offset, a budget, a label) is not reached.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def read(*paths: Path) -> list[Written]:
         Written(document.validate(PolicyTest, PolicyError), document)
         for name, text in texts(*paths)
         for document in yamldoc.parse(text, name, PolicyError)
-        if isinstance(document.data, dict) and document.data.get("kind") == TESTS
+        if document.kind == TESTS
     ]
 
 
@@ -102,6 +102,7 @@ def asked(given: Given, policy: Policy) -> DecisionInput:
         verification=VerificationFacts(horizons=given.horizons, last_s=given.last_horizon, guards=given.guards),
         offsets=offsets_at(policy.zones, given.at),
         budgets=tuple(_budget(given, name, windows) for name, windows in policy.objectives.items()),
+        phase=given.phase,
         at=given.at,
     )
 

@@ -51,7 +51,7 @@ class Evidence(NamedTuple):
     approved: int = 0
     edited: Counts = Counts()
     rollbacks: int = 0
-    """Within `terms.calm_days`, edited plans too."""
+    """Plans that were within `terms.calm_days`, edited ones too, whatever else had failed of them before."""
     last: datetime | None = None
     untreated: Tally = Tally()
     untreated_counts: Counts = Counts()
@@ -74,7 +74,8 @@ def _badness(fact: Fact) -> tuple[int, datetime, str, str, str]:
 
 def evidence(verified: Iterable[Fact], shadow: Iterable[Fact], scope: Scope, now: datetime, terms: Terms) -> Evidence:
     """`verified`: of one agent, digest and action in any scope. `shadow`: of the action in this scope, by anybody."""
-    ends = settled(fact for fact in verified if fact.origin is not Origin.SHADOW)
+    done = [fact for fact in verified if fact.origin is not Origin.SHADOW]
+    ends = settled(done)
     kept = [fact for fact in ends if fact.origin is not Origin.EDITED]
     own = [fact for fact in kept if fact.scope == scope]
     edited = [fact for fact in ends if fact.origin is Origin.EDITED and fact.scope == scope]
@@ -85,7 +86,7 @@ def evidence(verified: Iterable[Fact], shadow: Iterable[Fact], scope: Scope, now
         counts=_counts(own),
         approved=sum(fact.origin is Origin.APPROVED and fact.credit is not Credit.NOTHING for fact in own),
         edited=_counts(edited),
-        rollbacks=sum(_rolled_back(fact) and fact.at > calm for fact in (*own, *edited)),
+        rollbacks=len({fact.plan for fact in done if fact.scope == scope and _rolled_back(fact) and fact.at > calm}),
         last=max((fact.at for fact in (*own, *edited)), default=None),
         untreated=_tally(seen, now, terms),
         untreated_counts=_counts(seen),

@@ -1,4 +1,4 @@
-"""What trust is kept for."""
+"""What trust is kept for. Whether there is such an agent, runbook or service it does not say."""
 
 from __future__ import annotations
 

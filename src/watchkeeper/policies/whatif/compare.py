@@ -8,7 +8,7 @@ from datetime import datetime
 
 from watchkeeper.core.decisions import Decision, DecisionRecord, Gate, Verdict
 from watchkeeper.policies.compile import Policy
-from watchkeeper.policies.decide import WIDTH
+from watchkeeper.policies.gates.answers import WIDTH
 from watchkeeper.policies.whatif.aftermath import Aftermath
 from watchkeeper.policies.whatif.fold import Weighed
 from watchkeeper.policies.whatif.report import (
@@ -35,7 +35,7 @@ def change_of(recorded: Decision, candidate: Decision) -> Change:
 
 def _terms(decision: Decision) -> tuple[object, ...]:
     why = {(each.gate, each.reason, each.step) for each in decision.blocking}
-    asked = {(each.roles, each.quorum, each.ttl_s) for each in decision.approvals}
+    asked = {each.model_copy(update={"node": ""}) for each in decision.approvals}
     return why, asked, decision.remedy_ttl_s
 
 

@@ -143,6 +143,7 @@ class Fold:
             "offsets": with_offsets(given.offsets, self._policy.zones, given.at),
         }
         _note(used, Gate.ERROR_BUDGET, not self._read(given), known=False)
+        _note(used, Gate.GRANT, given.phase is None and self._policy.asks_phase, known=False)
         _note(used, Gate.STANDING, given.standing is None and self._policy.asks_promotion, known=False)
         return given.model_copy(update=changed), used
 
@@ -209,5 +210,5 @@ def _state(candidate: Decision, used: dict[Gate, Used]) -> tuple[GateState, ...]
     """Of the gates that had something to ask, and of those whose state is another than the recorded one."""
     spoke = {each.gate for each in candidate.walk if not each.passed or each.observed is not None}
     return tuple(
-        GateState(gate=gate, used=used[gate]) for gate in STATEFUL if gate in spoke or used[gate] is not Used.RECORDED
+        GateState(gate=gate, used=how) for gate, how in used.items() if gate in spoke or how is not Used.RECORDED
     )

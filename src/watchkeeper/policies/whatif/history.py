@@ -17,9 +17,8 @@ from watchkeeper.core.decisions import DecisionInput
 from watchkeeper.core.ids import ActionKey, PlanId, RemedyId
 from watchkeeper.core.outcomes import Effect, EffectOutcome
 from watchkeeper.core.plans import Plan
-from watchkeeper.core.remedies import Remedy, RemedyStatus
+from watchkeeper.core.remedies import HELD, Remedy
 
-_HELD = (RemedyStatus.IN_FORCE, RemedyStatus.RELEASING)
 Scoped = tuple[str, str, str]
 """Runbook, environment, service: what a rate counts by."""
 
@@ -73,7 +72,7 @@ class History:
             self._failed.add(outcome.key)
 
     def held(self, remedy: Remedy) -> None:
-        if remedy.status in _HELD:
+        if remedy.status in HELD:
             self._holding[remedy.id] = (remedy.plan, str(remedy.change.target))
         else:
             self._holding.pop(remedy.id, None)

@@ -96,6 +96,10 @@ class Tally:
         reached = self.served + self.provider_errors
         return self.provider_errors / reached if reached > 0 else None
 
+    def slower_than(self, seconds: float) -> float:
+        """Served calls whose bin lies wholly above; exact to 10 %, in favour of the call."""
+        return sum(count for latency, count in self.latency if _bin_top_s(latency - 1) >= seconds) / WEIGHT
+
     def latency_s(self, share: float) -> float | None:
         """The upper edge of the bin in which `share` of the served calls lies."""
         total = sum(count for _, count in self.latency)

@@ -1,0 +1,1 @@
+"""Error budgets: what is left of them, and how fast they burn."""

@@ -1,0 +1,1 @@
+"""A policy drawn: where it gives authority, and what narrows it there."""

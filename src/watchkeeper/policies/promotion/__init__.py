@@ -1,0 +1,1 @@
+"""People's word about agents: promotions, demotions, ceilings."""

@@ -1,0 +1,1 @@
+"""Recorded decisions made again, and what has to be kept for it."""

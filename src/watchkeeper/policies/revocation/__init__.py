@@ -1,0 +1,1 @@
+"""Authority taken away: epochs of scopes, and the orders that stop."""
