@@ -17,6 +17,7 @@ from pydantic import JsonValue, SecretStr
 from tests.testbed.faultproxy import FaultProxy, fault_proxy
 from tests.testbed.labs import MASTER_KEY, LabGateway
 
+from watchkeeper.adapters.contract import Tested
 from watchkeeper.adapters.kit import Case, Example, KitSink, Refused
 from watchkeeper.adapters.litellm.adapter import LiteLLMAdapter, LiteLLMConfig
 from watchkeeper.adapters.recorder import CallRecorder
@@ -209,6 +210,7 @@ async def example(
                     refused=refused,
                     secret=admin_key,
                     settle_s=SETTLE_S,
+                    against=Tested.REAL,
                 ),
                 found,
             )

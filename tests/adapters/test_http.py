@@ -13,9 +13,12 @@ import pytest
 from pydantic import SecretStr
 from tests.testbed.ports import LOOPBACK
 
-from watchkeeper.adapters.http import MAX_REPLY_BYTES, MAX_RETRY_AFTER_S, HttpError, HttpTarget, WriteCall
+from watchkeeper.adapters.exchange import MAX_REPLY_BYTES
+from watchkeeper.adapters.http import Credential, HttpTarget, WriteCall
 from watchkeeper.adapters.kit import CLAIM, INCIDENT, KitSink, sure
+from watchkeeper.adapters.litellm.dialect import LITELLM
 from watchkeeper.adapters.recorder import CallRecorder, Reply, under
+from watchkeeper.adapters.wire import MAX_RETRY_AFTER_S, HttpError
 from watchkeeper.core.clock import ManualClock
 from watchkeeper.core.errors import AdapterError
 from watchkeeper.ledger.evidence.redaction import Redactor
@@ -32,7 +35,8 @@ async def target(
     made = HttpTarget(
         "litellm:main",
         url,
-        SecretStr(KEY),
+        Credential(SecretStr(KEY)),
+        LITELLM,
         CallRecorder(KitSink(), Redactor(), clock),
         clock,
         reply_s=5.0,

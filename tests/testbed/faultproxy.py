@@ -70,6 +70,14 @@ class FaultProxy:
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
+    def known(self) -> frozenset[Fault]:
+        return frozenset(Fault)
+
+    @property
+    def greets(self) -> bool:
+        return False
+
+    @property
     def arrived(self) -> int:
         """How many requests came in."""
         return self._arrived

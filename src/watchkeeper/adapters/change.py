@@ -100,3 +100,19 @@ def compare(change: Change, state: TargetState) -> Happened:
         return Happened.NO
     known = all(same(state.value(f.path), f.after) or same(state.value(f.path), f.before) for f in change.fields)
     return Happened.PARTLY if known else Happened.CHANGED
+
+
+def moved(change: Change, state: TargetState) -> Happened:
+    """As `compare`, for what is not undone: `after` None stands for any value but the former one, and a target that is
+    gone has none."""
+    done = [
+        not same(value, f.before) if f.after is None else same(value, f.after)
+        for f, value in ((f, state.value(f.path)) for f in change.fields)
+    ]
+    if all(done):
+        return Happened.YES
+    if not state.exists:
+        return Happened.CHANGED
+    if any(done):
+        return Happened.PARTLY
+    return Happened.NO if still_before(change, state) else Happened.CHANGED

@@ -7,6 +7,7 @@ It proves the cases it is given, not that there are enough of them: there must b
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
@@ -14,12 +15,15 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 from watchkeeper.adapters.change import inverse
-from watchkeeper.adapters.contract import EffectResult, Happened
-from watchkeeper.adapters.kit import CLAIM, INCIDENT, RETRY_AFTER_S, Case, Example, Fault
-from watchkeeper.core.actions import Change
+from watchkeeper.adapters.contract import EffectResult, Happened, Seen
+from watchkeeper.adapters.kit import CLAIM, CORE_FAULTS, INCIDENT, RETRY_AFTER_S, Case, Example, Fault, nothing
+from watchkeeper.core.actions import ActionKind, Change
 from watchkeeper.core.errors import AdapterError, LedgerError
 from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.outcomes import Effect
+
+POLL_S = 0.1
+"""How often the kit looks at a target that comes back in its own time."""
 
 
 class ConformanceError(AssertionError):
@@ -55,12 +59,14 @@ async def dry_run_changes_nothing(example: Example, case: Case) -> None:
     _must(await example.judge.effects() == effects, "a dry run writes nothing")
     _must(bool(change.fields), "a change names its fields")
     for one in change.fields:
-        _must(one.before == fields[one.path], f"{one.path}: `before` is what the target holds", one.before)
+        _must(one.before == fields.get(one.path), f"{one.path}: `before` is what the target holds", one.before)
         _must(one.before != one.after, f"{one.path}: only what differs is in a change", one.after)
 
 
 async def undo_restores_field_by_field(example: Example, case: Case) -> None:
     """Apply writes exactly its fields, and its inverse leaves everything as it was."""
+    if not example.reversible(case):
+        return
     former = dict(await example.judge.fields(case.action.target))
     change = await example.change(case)
     _must((await example.apply(change)).effect is Effect.SUCCEEDED, "apply succeeds")
@@ -72,6 +78,44 @@ async def undo_restores_field_by_field(example: Example, case: Case) -> None:
     _must(now == former, "undo restores the exact former values, unset ones too", now)
 
 
+async def what_restores_itself_is_watched(example: Example, case: Case) -> None:
+    """A self-restoring change meets its postcondition by its deadline; one whose target does not come back is never
+    said to be restored, and one that never was done is not either."""
+    if example.capability(case).kind is not ActionKind.SELF_RESTORING:
+        return
+    change = await example.change(case)
+    _must((await example.apply(change)).effect is Effect.SUCCEEDED, "apply succeeds")
+    await _until(example, change, case.within_s)
+    if case.stuck is None:
+        return
+    change = await example.change(await example.restart(case, change))
+    async with case.stuck():
+        result = await example.apply(change, "stuck")
+        _must(result.effect is not Effect.FAILED, "it is done, though the target will not come back", result)
+        seen = await _settled(example, change, case.within_s)
+        _must(seen.restored is False, "a target that does not come back is reported", seen.restored)
+
+
+async def a_declared_precondition_closes_the_window(example: Example, case: Case) -> None:
+    """Where the target itself refuses a write after its state moved, a writer between look and send is safe."""
+    if not example.capability(case).precondition or not case.disturbed:
+        return
+    change = await example.change(case)
+
+    async def disturb() -> None:
+        await example.judge.write(case.action.target, case.disturbed)
+
+    example.sink.before_send = disturb
+    try:
+        result = await example.apply(change)
+    finally:
+        example.sink.before_send = nothing
+    _must(result == EffectResult(effect=Effect.FAILED, code="changed"), "the target refuses the late write", result)
+    now = await example.judge.fields(case.action.target)
+    stands = {path: now.get(path) for path in case.disturbed}
+    _must(stands == dict(case.disturbed), "the other writer's values stand", stands)
+
+
 async def another_writer_is_not_overwritten(example: Example, case: Case) -> None:
     """Where somebody else wrote since, neither apply nor undo touches the target."""
     if not case.disturbed:
@@ -81,8 +125,9 @@ async def another_writer_is_not_overwritten(example: Example, case: Case) -> Non
     effects = await example.judge.effects()
     result = await example.apply(change)
     _must(result == EffectResult(effect=Effect.FAILED, code="changed"), "apply refuses with `changed`", result)
-    result = await example.apply(inverse(change), "undo")
-    _must(result == EffectResult(effect=Effect.FAILED, code="changed"), "undo refuses with `changed`", result)
+    if example.reversible(case):
+        result = await example.apply(inverse(change), "undo")
+        _must(result == EffectResult(effect=Effect.FAILED, code="changed"), "undo refuses with `changed`", result)
     _must(await example.judge.effects() == effects, "neither writes anything")
     now = dict(await example.judge.fields(case.action.target))
     _must(now == former | dict(case.disturbed), "the other writer's values stand", now)
@@ -99,25 +144,29 @@ async def one_key_has_one_effect(example: Example, case: Case) -> None:
 
 async def lost_reply_is_unknown_and_observe_settles_it(example: Example, case: Case) -> None:
     """A call that was carried out and not answered is unknown, never failed; observe finds it."""
-    for number, fault in enumerate((Fault.DROP_AFTER_EFFECT, Fault.TRUNCATED_AFTER_EFFECT, Fault.ERROR_AFTER_EFFECT)):
+    for fault in _known(example, Fault.DROP_AFTER_EFFECT, Fault.TRUNCATED_AFTER_EFFECT, Fault.ERROR_AFTER_EFFECT):
         change = await example.change(case)
         with example.faults.meet(fault):
-            result = await example.apply(change, f"apply/{number}")
+            result = await example.apply(change, f"apply/{fault}")
         _must(result.effect is Effect.UNKNOWN, f"{fault}: the effect is unknown", result)
-        seen = await example.observe(change, f"apply/{number}")
+        seen = await example.observe(change, f"apply/{fault}")
         _must(seen is Happened.YES, f"{fault}: observe says yes", seen)
-        await example.judge.write(case.action.target, {one.path: one.before for one in change.fields})
+        case = await example.restart(case, change)
 
 
 async def what_was_not_done_is_observed_as_no(example: Example, case: Case) -> None:
     """An unreadable answer, with nothing carried out, is unknown; once nothing can land any more, observe says no."""
     change, effects = await example.change(case), await example.judge.effects()
-    for number, fault in enumerate((Fault.GARBAGE, Fault.ERROR)):
+    for fault in _known(example, Fault.GARBAGE, Fault.ERROR):
         with example.faults.meet(fault):
-            result = await example.apply(change, f"apply/{number}")
+            try:
+                result = await example.apply(change, f"apply/{fault}")
+            except AdapterError as error:
+                _must(example.faults.greets, f"{fault}: what may have been sent is no error", error)
+                continue
         _must(result.effect is not Effect.SUCCEEDED, f"{fault}: nothing succeeded", result)
         example.clock.advance(example.settle_s)
-        seen = await example.observe(change, f"apply/{number}")
+        seen = await example.observe(change, f"apply/{fault}")
         _must(seen is Happened.NO, f"{fault}: observe says no", seen)
     _must(await example.judge.effects() == effects, "nothing was written")
 
@@ -126,7 +175,7 @@ async def a_late_call_is_not_a_no(example: Example, case: Case) -> None:
     """While a call that we gave up may still land, observe does not say that it did not happen."""
     change = await example.change(case)
     with example.faults.meet(Fault.HELD):
-        result = await example.apply(change, within_s=0.1)
+        result = await example.apply(change, within_s=example.reply_s)
         _must(result.effect is not Effect.SUCCEEDED, "nothing succeeded yet", result)
         seen = await example.observe(change)
         _must(seen is not Happened.NO, "a held call may still land", seen)
@@ -141,11 +190,15 @@ async def the_deadline_holds(example: Example, case: Case) -> None:
     late = EffectResult(effect=Effect.FAILED, code="deadline_passed")
     result = await example.apply(change, within_s=-1)
     _must(result == late, "nothing is sent after the deadline", result)
-    example.sink.before_send = lambda: example.clock.advance(5)
+
+    async def five_seconds() -> None:
+        example.clock.advance(5)
+
+    example.sink.before_send = five_seconds
     try:
         result = await example.apply(change, within_s=5)
     finally:
-        example.sink.before_send = lambda: None
+        example.sink.before_send = nothing
     _must(result == late, "the deadline is read again right before the send", result)
     _must(await example.judge.effects() == effects, "nothing was written")
 
@@ -154,15 +207,18 @@ async def authority_is_asked_last(example: Example, case: Case) -> None:
     """What is taken away while the target is looked at, or while the request is recorded, holds back the send."""
     change, effects = await example.change(case), await example.judge.effects()
     stands = [True]
-    example.sink.before_send = stands.clear
+
+    async def taken_away() -> None:
+        stands.clear()
 
     async def may_send() -> bool:
         return bool(stands)
 
+    example.sink.before_send = taken_away
     try:
         result = await example.apply(change, may_send=may_send)
     finally:
-        example.sink.before_send = lambda: None
+        example.sink.before_send = nothing
     lost = EffectResult(effect=Effect.FAILED, code="authority_lost")
     _must(result == lost, "authority is asked for right before the send", result)
     _must(await example.judge.effects() == effects, "nothing was written")
@@ -172,7 +228,8 @@ async def errors_fit_the_tree(example: Example, case: Case) -> None:
     """What was surely not done raises AdapterError, retryable where waiting helps, with a cause and a next step."""
     change, effects = await example.change(case), await example.judge.effects()
     expected = {Fault.DOWN: True, Fault.GARBAGE: True, Fault.ERROR: True, Fault.UNAUTHORIZED: False}
-    for fault, retryable in expected.items():
+    for fault in _known(example, *expected):
+        retryable = expected[fault]
         with example.faults.meet(fault, writes_only=False):
             error = await _raised(example.adapter.inspect(case.action.target), f"inspect under {fault}")
         _check_error(error, retryable, f"inspect under {fault}")
@@ -185,15 +242,21 @@ async def errors_fit_the_tree(example: Example, case: Case) -> None:
 async def _refused_write(example: Example, change: Change, fault: Fault) -> AdapterError:
     """The fault begins after the adapter's last look, right before its send."""
     with ExitStack() as fault_is_on:
-        example.sink.before_send = lambda: fault_is_on.enter_context(example.faults.meet(fault, writes_only=False))
+
+        async def begins() -> None:
+            fault_is_on.enter_context(example.faults.meet(fault, writes_only=False))
+
+        example.sink.before_send = begins
         try:
             return await _raised(example.apply(change), f"apply under {fault}")
         finally:
-            example.sink.before_send = lambda: None
+            example.sink.before_send = nothing
 
 
 async def a_rate_limit_is_respected(example: Example, case: Case) -> None:
     """After a 429 nothing is sent before the time that the target asked for has passed."""
+    if Fault.RATE_LIMITED not in example.faults.known:
+        return
     change, effects = await example.change(case), await example.judge.effects()
     with example.faults.meet(Fault.RATE_LIMITED, writes_only=False):
         error = await _raised(example.apply(change), "apply when rate limited")
@@ -226,9 +289,11 @@ async def every_write_is_recorded(example: Example, case: Case) -> None:
     _must((await example.apply(change)).effect is Effect.SUCCEEDED, "apply succeeds")
     written = [call for call in example.sink.calls[known:] if call.claim == CLAIM and call.incident == INCIDENT]
     _must(any(call.result == "ok" for call in written), "the write is recorded under its claim", written)
+    case = await example.restart(case, change)
+    change = await example.change(case)
     example.sink.refuse = "finish"
     try:
-        result = await example.apply(inverse(change), "undo")
+        result = await example.apply(change, "again")
         raise ConformanceError(f"a write that cannot be recorded afterwards is an error, not {result}")
     except LedgerError:
         return
@@ -245,7 +310,7 @@ async def the_credential_never_leaks(example: Example, case: Case) -> None:
     logger.setLevel(logging.DEBUG)
     texts: list[str] = []
     try:
-        for fault in (Fault.UNAUTHORIZED, Fault.DOWN, Fault.GARBAGE, Fault.ERROR):
+        for fault in _known(example, Fault.UNAUTHORIZED, Fault.DOWN, Fault.GARBAGE, Fault.ERROR):
             with example.faults.meet(fault, writes_only=False):
                 texts.append(await _text_of(example.adapter.inspect(case.action.target)))
         change = await example.change(case)
@@ -266,6 +331,8 @@ CLAUSES: tuple[Clause, ...] = (
     precheck_refuses_what_cannot_be_done,
     dry_run_changes_nothing,
     undo_restores_field_by_field,
+    what_restores_itself_is_watched,
+    a_declared_precondition_closes_the_window,
     another_writer_is_not_overwritten,
     one_key_has_one_effect,
     lost_reply_is_unknown_and_observe_settles_it,
@@ -281,11 +348,42 @@ CLAUSES: tuple[Clause, ...] = (
 
 
 def covers_every_capability(example: Example) -> None:
-    """There is a case for each capability, and each says what it needs."""
-    known = {(case.action.target.kind, case.action.intent) for case in example.cases}
+    """There is a case for each capability, each says what it needs, and was tested against what it says."""
+    cases = {(case.action.target.kind, case.action.intent): case for case in example.cases}
+    _must(example.faults.known >= CORE_FAULTS, "the injector can do what every protocol has", example.faults.known)
     for capability in example.adapter.capabilities():
-        _must((capability.target_kind, capability.intent) in known, "every capability has a case", capability.intent)
-        _must(bool(capability.permissions), "every capability names its permissions", capability.intent)
+        what = f"{capability.intent} on {capability.target_kind}"
+        case = cases.get((capability.target_kind, capability.intent))
+        if case is None:
+            raise ConformanceError(f"{what}: every capability has a case")
+        _must(bool(capability.permissions), f"{what}: names its permissions")
+        _must(capability.tested is example.against, f"{what}: was tested against {example.against}", capability.tested)
+        if capability.kind is ActionKind.IRREVERSIBLE:
+            _must(case.again is not None, f"{what}: has a fresh target for each effect")
+        if capability.kind is ActionKind.SELF_RESTORING:
+            _must(case.stuck is not None, f"{what}: knows a target that does not come back")
+
+
+def _known(example: Example, *faults: Fault) -> tuple[Fault, ...]:
+    return tuple(fault for fault in faults if fault in example.faults.known)
+
+
+async def _until(example: Example, change: Change, within_s: float) -> None:
+    """Real time: the target's own clock, not the adapter's, decides when it is back."""
+    ends = asyncio.get_running_loop().time() + within_s
+    while (seen := await example.seen(change)).restored is not True:
+        _must(asyncio.get_running_loop().time() < ends, "the postcondition is met by its deadline", seen)
+        await asyncio.sleep(POLL_S)
+    _must(seen.happened is Happened.YES, "what is restored has happened", seen.happened)
+
+
+async def _settled(example: Example, change: Change, within_s: float) -> Seen:
+    """The first reading after the effect that is sure of it."""
+    ends = asyncio.get_running_loop().time() + within_s
+    while (seen := await example.seen(change, "stuck")).happened is not Happened.YES:
+        _must(asyncio.get_running_loop().time() < ends, "the effect is observed", seen)
+        await asyncio.sleep(POLL_S)
+    return seen
 
 
 class _Lines(logging.Handler):

@@ -8,7 +8,7 @@ has no precondition of its own, another writer can still slip between an adapter
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal, Protocol
@@ -21,7 +21,7 @@ from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.model import Contract
 from watchkeeper.core.outcomes import Effect
 
-CONFORMANCE = "watchkeeper.dev/adapter-conformance/v1"
+CONFORMANCE = "watchkeeper.dev/adapter-conformance/v2"
 """The kit (`watchkeeper.adapters.conformance`) that an adapter must have passed before it is registered."""
 
 
@@ -30,6 +30,17 @@ class Idempotency(StrEnum):
     """The target takes our key and refuses to do it twice."""
     OWN_RECORD = "own-record"
     """The target knows no keys: our claim is the record, and `observe` reads the state back."""
+
+
+class Tested(StrEnum):
+    """Against what the conformance kit was run for a capability."""
+
+    REAL = "real"
+    """The thing itself."""
+    EMULATOR = "emulator"
+    """Somebody else's imitation of it."""
+    FAKE = "fake"
+    """Our own imitation, after the vendor's documents."""
 
 
 class Capability(Contract):
@@ -45,6 +56,8 @@ class Capability(Contract):
     idempotency: Idempotency
     postcondition_s: float = Field(gt=0)
     """By then the effect is in force and `observe` sees it."""
+    tested: Tested = Tested.FAKE
+    """What the kit was run against: the least of them, unless it says more."""
     precondition: bool = False
     """Whether the target itself refuses a write when the state moved (resourceVersion, ETag). False leaves a window."""
 
@@ -67,8 +80,8 @@ class Precheck(Contract):
 
 
 class EffectResult(Contract):
-    """`code` is enumerated: `http_200`, `already_done`, `nothing_to_do`, `changed`, `deadline_passed`,
-    `authority_lost`, `timeout`, `reply_lost`, `http_5xx`, `bad_reply`."""
+    """`code` is enumerated: `http_200` (or its like in another protocol), `already_done`, `nothing_to_do`, `changed`,
+    `deadline_passed`, `authority_lost`, `timeout`, `reply_lost`, `in_flight`, `http_5xx`, `bad_reply`."""
 
     schema_name = "watchkeeper.dev/effect-result/v1"
     effect: Effect
@@ -90,6 +103,23 @@ class Seen(Contract):
     schema_name = "watchkeeper.dev/seen/v1"
     happened: Happened
     state: TargetState
+    restored: bool | None = None
+    """Of a self-restoring change: whether its postcondition holds by now. None for the other kinds."""
+
+
+class Grip(StrEnum):
+    """Whether the adapter's credential may do something."""
+
+    GRANTED = "granted"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    """The target has no way to tell without trying it."""
+
+
+class Permitted(Contract):
+    schema_name = "watchkeeper.dev/permitted/v1"
+    permission: str
+    grip: Grip
 
 
 class Adapter(Protocol):
@@ -131,6 +161,10 @@ class Adapter(Protocol):
 
     async def observe(self, change: Change, key: ActionKey) -> Seen:
         """Did it happen? Changes nothing."""
+        ...
+
+    async def permitted(self, permissions: Collection[str]) -> tuple[Permitted, ...]:
+        """Which of these (a capability's `permissions`) its credential has. Changes nothing."""
         ...
 
     async def close(self) -> None:

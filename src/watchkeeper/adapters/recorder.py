@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from watchkeeper.core.clock import Clock
@@ -49,6 +49,12 @@ class Reply:
     body: bytes = b""
     media_type: str = "application/json"
     retry_after_s: float | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """The reply's own, in lower case: for the client that reads it. They are not recorded."""
+
+    def after(self, retry_after_s: float) -> Reply:
+        """The same, with another time to wait."""
+        return replace(self, retry_after_s=retry_after_s)
 
 
 class Redacts(Protocol):

@@ -11,6 +11,11 @@ from watchkeeper.core.model import Contract, Instant, Labels, Scalar
 
 class Intent(StrEnum):
     RESTART = "restart"
+    START = "start"
+    STOP = "stop"
+    REPLACE = "replace"
+    """Another instance takes its place: terminate and replace, recreate, reimage."""
+    KILL = "kill"
     SCALE = "scale"
     ROLLBACK = "rollback"
     DRAIN = "drain"
@@ -18,6 +23,10 @@ class Intent(StrEnum):
     THROTTLE = "throttle"
     SET_LIMIT = "set_limit"
     SET_BUDGET = "set_budget"
+    SET_RESOURCES = "set_resources"
+    """CPU and memory."""
+    SET_CONFIG = "set_config"
+    """One setting of the thing itself: an environment variable, a log level."""
     BLOCK = "block"
     SHIFT_TRAFFIC = "shift_traffic"
     SET_FALLBACK = "set_fallback"
@@ -25,6 +34,8 @@ class Intent(StrEnum):
     RESUME = "resume"
     PIN_VERSION = "pin_version"
     RECLAIM_SPACE = "reclaim_space"
+    RUN = "run"
+    """A document of commands that the target's owner has written and named."""
 
 
 class ActionKind(StrEnum):

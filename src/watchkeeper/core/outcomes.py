@@ -70,4 +70,6 @@ class Outcome(Contract):
     horizon_s: float
     sli: SliReading | None
     guards: tuple[SliReading, ...] = ()
+    unrestored: tuple[int, ...] = ()
+    """Steps that restart something which has not come back, or which did not say whether it has."""
     at: Instant

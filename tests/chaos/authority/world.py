@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.chaos.authority.target import LANDS_S
 from tests.testbed.authority import Authority, a_change, a_plan
-from watchkeeper.adapters.contract import Capability, EffectResult, Happened, Precheck, Registry, Seen
+from watchkeeper.adapters.contract import Capability, EffectResult, Happened, Permitted, Precheck, Registry, Seen
 from watchkeeper.adapters.flights import Flights
-from watchkeeper.adapters.http import HttpTarget, WriteCall
+from watchkeeper.adapters.http import Credential, HttpTarget, WriteCall
+from watchkeeper.adapters.litellm.dialect import LITELLM
 from watchkeeper.adapters.recorder import CallRecorder
 from watchkeeper.adapters.sink import LedgerCallSink
 from watchkeeper.agents.remediator import execute
@@ -71,7 +72,14 @@ class SocketAdapter:
     def __init__(self, socket: str, recorder: CallRecorder, clock: Clock, sending: Callable[[], None]) -> None:
         transport = httpx.AsyncHTTPTransport(uds=socket)
         self._http = HttpTarget(
-            self.name, "http://target", SecretStr("k"), recorder, clock, reply_s=REPLY_S, transport=transport
+            self.name,
+            "http://target",
+            Credential(SecretStr("k")),
+            LITELLM,
+            recorder,
+            clock,
+            reply_s=REPLY_S,
+            transport=transport,
         )
         self._clock, self._sending = clock, sending
         self._flights = Flights(clock, 2 * LANDS_S)
@@ -110,6 +118,9 @@ class SocketAdapter:
         done = isinstance(found, dict) and found["done"] is True
         happened = Happened.YES if done else Happened.UNKNOWN if self._flights.may_land(key) else Happened.NO
         return Seen(happened=happened, state=TargetState(target=change.target, exists=True, at=self._clock.now()))
+
+    async def permitted(self, permissions: Collection[str]) -> tuple[Permitted, ...]:
+        raise NotImplementedError
 
     async def close(self) -> None:
         await self._http.close()

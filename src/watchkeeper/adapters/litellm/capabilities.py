@@ -8,33 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from watchkeeper.adapters.contract import Capability, Idempotency
+from watchkeeper.adapters.contract import Capability, Idempotency, Tested
 from watchkeeper.adapters.litellm.fields import DEPLOYMENT, KEY, MODEL_GROUP, TEAM
+from watchkeeper.adapters.parameters import Amount, Cap, Count, Parameters
 from watchkeeper.core.actions import ActionKind, Intent
-from watchkeeper.core.model import Contract, Scalar
-
-Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Parameters(Contract):
-    """Only what an action names is set; an explicit null means "unlimited" where the type allows it."""
-
-    @model_validator(mode="after")
-    def _something(self) -> Parameters:
-        if not self.model_fields_set:
-            raise ValueError("at least one field is needed")
-        return self
-
-    def wanted(self) -> dict[str, Scalar]:
-        """Field path → value, of what was named."""
-        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
-
-
-class Cap(Parameters):
-    """Never loosens: the lower of what is there and what is wanted."""
 
 
 class Throttle(Cap):
@@ -88,7 +67,7 @@ def _capability(
         permissions=permissions,
         idempotency=Idempotency.OWN_RECORD,
         postcondition_s=postcondition_s,
-        precondition=False,
+        tested=Tested.REAL,
     )
 
 

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from watchkeeper.adapters.http import HttpError, HttpTarget
+from watchkeeper.adapters.http import HttpTarget
 from watchkeeper.adapters.litellm.fields import JsonObject, member, scalar, weight_field
+from watchkeeper.adapters.wire import HttpError
 from watchkeeper.core.errors import AdapterError
 from watchkeeper.core.model import Contract, Scalar
 
@@ -82,13 +83,17 @@ class GatewayReader:
         names = reply.get("fallback_models") if isinstance(reply, dict) else None
         return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
+    async def router_settings(self) -> JsonValue:
+        """Whoever may read these is an administrator."""
+        return await self._found("router.settings", "/router/settings")
+
     async def setting_in_yaml(self, name: str) -> bool:
         """Whether the configuration file decides about this router setting.
 
         Under `router_settings` the file wins over every API call. Under `litellm_settings` the first API call replaces
         the file's whole list, and nothing brings it back: a value that is there and not from the database is such.
         """
-        reply = await self._found("router.settings", "/router/settings")
+        reply = await self.router_settings()
         source = member(reply, "source").get(name)
         return source == "config" or (source != "db" and bool(member(reply, "current_values").get(name)))
 

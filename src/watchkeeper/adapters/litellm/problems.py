@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from collections.abc import Mapping
 
-from watchkeeper.adapters.contract import Problem
+from watchkeeper.adapters.problems import FIXES as COMMON
 
-FIXES = {
-    "not_capable": "choose an intent that the adapter lists for this kind of target (docs/adapters.md)",
-    "bad_parameters": "correct the runbook's parameters: watchkeeper runbook lint",
+FIXES: Mapping[str, str] = {
+    **COMMON,
     "not_a_key_hash": "name a key by the hash of its token (64 hex digits), never by the key itself",
     "missing": "it is not on the gateway (any more); look at the gateway's list",
     "read_only": "only the gateway writes this field",
@@ -25,19 +24,3 @@ FIXES = {
     "unknown_group": "name only model groups that the gateway has",
     "own_fallback": "a model group cannot be its own fallback",
 }
-
-
-def problem(code: str, path: str = "") -> Problem:
-    return Problem(code=code, path=path, fix=FIXES[code])
-
-
-def parameter_problems(error: ValidationError) -> tuple[Problem, ...]:
-    """What is wrong with each parameter, without its value."""
-    return tuple(
-        Problem(
-            code="bad_parameters",
-            path=".".join(str(part) for part in found["loc"]),
-            fix=f"{found['msg']}; {FIXES['bad_parameters']}",
-        )
-        for found in error.errors(include_input=False, include_context=False, include_url=False)
-    )

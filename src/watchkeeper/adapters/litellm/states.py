@@ -1,11 +1,10 @@
 """Turns what the gateway says about one target into a TargetState: its fields, what can be managed, how many there are.
 
-`look` reads as little as possible, for the moment right before a send; `inspect` adds the population.
+`look` reads as little as possible, for the moment right before a send.
 """
 
 from __future__ import annotations
 
-from watchkeeper.adapters.http import HttpError
 from watchkeeper.adapters.litellm.fields import (
     DEPLOYMENT,
     KEY,
@@ -18,6 +17,7 @@ from watchkeeper.adapters.litellm.fields import (
     team_fields,
 )
 from watchkeeper.adapters.litellm.inventory import Deployment, GatewayReader
+from watchkeeper.adapters.wire import HttpError
 from watchkeeper.core.actions import FieldState, Target, TargetState
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import InputError
@@ -26,10 +26,6 @@ from watchkeeper.core.errors import InputError
 class StateReader:
     def __init__(self, reader: GatewayReader, clock: Clock) -> None:
         self._reader, self._clock = reader, clock
-
-    async def inspect(self, target: Target) -> TargetState:
-        state = await self.look(target)
-        return state.model_copy(update={"population": await self._population(target)}) if state.exists else state
 
     async def look(self, target: Target) -> TargetState:
         match target.kind:
@@ -99,7 +95,7 @@ class StateReader:
     def _state(self, target: Target, exists: bool, fields: tuple[FieldState, ...]) -> TargetState:
         return TargetState(target=target, exists=exists, at=self._clock.now(), fields=fields)
 
-    async def _population(self, target: Target) -> int:
+    async def population(self, target: Target) -> int:
         match target.kind:
             case "key":
                 return await self._reader.count_keys()

@@ -1,4 +1,4 @@
-"""verify: did the service level recover, and was nobody else harmed?
+"""verify: did the service level recover, is what was restarted back, and was nobody else harmed?
 
 Read at each horizon; the last one decides. A breached guard undoes at once. Too little traffic is waited for again a
 bounded number of times and is never taken for recovery.
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from watchkeeper.agents.incidents import Status
 from watchkeeper.agents.records import Checked
+from watchkeeper.agents.remediator.restored import judged, returns
 from watchkeeper.agents.scores import verified
 from watchkeeper.agents.state import WatchState
 from watchkeeper.agents.watcher import Watcher, key
@@ -48,7 +49,15 @@ async def _check(watch: Watcher, state: WatchState, plan: Plan, horizon_s: float
     last = state.get("horizon", 0) + 1 == len(plan.verification.horizons_s)
 
     async def look() -> Checked:
-        return read_outcome(watch, plan, horizon_s)
+        checked = read_outcome(watch, plan, horizon_s)
+        returned = await returns(watch.crew.adapters, plan, steps)
+        outcome = checked.outcome.model_copy(
+            update={
+                "recovery": judged(checked.outcome.recovery, returned, horizon_s),
+                "unrestored": tuple(each.step for each in returned if not each.back),
+            }
+        )
+        return checked.model_copy(update={"outcome": outcome})
 
     async def write(tx: AsyncConnection, checked: Checked) -> None:
         recovery, at = checked.outcome.recovery, checked.outcome.at
