@@ -13,7 +13,7 @@ from tests.testbed.grants import grant, policy
 from tests.testbed.simulated import Simulation, open_simulation
 
 from watchkeeper.agents import manifest
-from watchkeeper.agents.manifest import GATEWAY_DIAGNOSER, LITELLM_REMEDIATOR, manifest_digest
+from watchkeeper.agents.manifest import GATEWAY_DIAGNOSER, manifest_digest
 from watchkeeper.agents.roster import AgentState, Roster
 from watchkeeper.agents.tables import agent_usage
 from watchkeeper.agents.usage import AgentUsage
@@ -30,6 +30,8 @@ from watchkeeper.policies.trust.key import TrustKey
 pytestmark = pytest.mark.timeout(300)
 OLGA = an_operator("olga")
 RUNBOOK = "throttle-runaway-caller"
+
+LITELLM_REMEDIATOR = "remediator/litellm"
 
 
 def _grants() -> str:

@@ -15,25 +15,35 @@ COST_SPIKE = "detector/token-cost"
 RUNAWAY_LOOP = "detector/runaway-loop"
 PROVIDER_OUTAGE = "detector/provider-outage"
 GATEWAY_DIAGNOSER = "diagnoser/gateway"
-LITELLM_REMEDIATOR = "remediator/litellm"
+REMEDIATED = ("litellm",)
+"""The systems that there is an adapter for, each with a remediator of its own."""
 
 _DETECTOR = "watchkeeper.agents.detector"
 _DIAGNOSER = "watchkeeper.agents.diagnoser"
 _REMEDIATOR = "watchkeeper.agents.remediator"
 _RUNBOOKS = "watchkeeper.runbooks"
-_LITELLM = "watchkeeper.adapters.litellm"
+_ADAPTERS = "watchkeeper.adapters"
 _COMMON = tuple((_DETECTOR, name) for name in ("config.py", "basis.py", "facts.py", "drafting.py", "clear.py"))
+
+
+def _remediator(system: str) -> tuple[tuple[str, str], ...]:
+    """How it plans and acts, and the whole adapter of what it acts on."""
+    package = f"{_ADAPTERS}.{system}"
+    own = sorted(each.name for each in resources.files(package).iterdir() if each.name.endswith(".py"))
+    return (
+        *((_REMEDIATOR, name) for name in ("plan.py", "world.py", "execute.py", "restored.py")),
+        *((_RUNBOOKS, name) for name in ("resolve.py", "context.py")),
+        *((_ADAPTERS, name) for name in ("base.py", "change.py", "flights.py", "parameters.py")),
+        *((package, name) for name in own if name != "__init__.py"),
+    )
+
 
 MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     COST_SPIKE: ((_DETECTOR, "token_cost.py"), (_DETECTOR, "baseline.py"), *_COMMON),
     RUNAWAY_LOOP: ((_DETECTOR, "runaway_loop.py"), *_COMMON),
     PROVIDER_OUTAGE: ((_DETECTOR, "provider_outage.py"), *_COMMON),
     GATEWAY_DIAGNOSER: ((_DIAGNOSER, "gateway.py"), (_DIAGNOSER, "confidence.py"), (_DETECTOR, "correlate.py")),
-    LITELLM_REMEDIATOR: (
-        *((_REMEDIATOR, name) for name in ("plan.py", "world.py", "execute.py")),
-        *((_RUNBOOKS, name) for name in ("resolve.py", "context.py")),
-        *((_LITELLM, name) for name in ("adapter.py", "capabilities.py", "fields.py", "states.py")),
-    ),
+    **{f"remediator/{system}": _remediator(system) for system in REMEDIATED},
 }
 """(package, file) of each specialist's own modules."""
 

@@ -13,9 +13,9 @@ from enum import StrEnum
 from watchkeeper.agents.manifest import (
     COST_SPIKE,
     GATEWAY_DIAGNOSER,
-    LITELLM_REMEDIATOR,
     MODULES,
     PROVIDER_OUTAGE,
+    REMEDIATED,
     RUNAWAY_LOOP,
     manifest_digest,
 )
@@ -35,7 +35,7 @@ MEMORY: Mapping[str, str] = {
     RUNAWAY_LOOP: _SERIES,
     PROVIDER_OUTAGE: _SERIES,
     GATEWAY_DIAGNOSER: _NOTHING,
-    LITELLM_REMEDIATOR: _RECORD,
+    **{f"remediator/{system}": _RECORD for system in REMEDIATED},
 }
 
 

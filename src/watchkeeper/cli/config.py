@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +9,11 @@ import typer
 
 from watchkeeper.cli import out
 from watchkeeper.cli.context import Json
+from watchkeeper.cli.settingsfile import settings_of
 from watchkeeper.core.errors import WatchkeeperError
 
 if TYPE_CHECKING:
     from watchkeeper.cli.checks import Check
-    from watchkeeper.daemon.settings import Settings
 
 app = typer.Typer(help="The settings: one YAML file and WATCHKEEPER_* variables.", no_args_is_help=True)
 
@@ -35,7 +34,7 @@ def check(
     """Validate the settings and all they name. Changes nothing."""
     from watchkeeper.cli import checks
 
-    settings = _load(config)
+    settings = settings_of(config)
     found = [*checks.offline(settings), *(checks.connecting(settings) if connect else ())]
     if json:
         out.as_json({"settings_digest": settings.digest(), "checks": [_as_json(each) for each in found]})
@@ -54,7 +53,7 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
     """The settings in effect, defaults and all. Secrets are masked."""
     import yaml
 
-    settings = _load(config).model_dump(mode="json")
+    settings = settings_of(config).model_dump(mode="json")
     if json:
         out.as_json(settings)
         return
@@ -82,7 +81,7 @@ def migrate(config: ConfigFile = None, json: Json = False) -> None:
     from watchkeeper.store import schema
     from watchkeeper.store.engine import Store
 
-    settings = _load(config)
+    settings = settings_of(config)
 
     async def upgrade() -> tuple[str | None, str]:
         store = Store(settings.database_url())
@@ -115,17 +114,11 @@ def roles(
     """Print the SQL that sets the three PostgreSQL roles apart. Changes nothing."""
     from watchkeeper.cli import rolesql
 
-    script = rolesql.script(_load(config), rolesql.Names(owner, daemon, pruner, schema, previous))
+    script = rolesql.script(settings_of(config), rolesql.Names(owner, daemon, pruner, schema, previous))
     if json:
         out.as_json({"prepare": script.prepare, "grant": script.grant})
         return
     print(script.text(), end="")
-
-
-def _load(path: Path | None) -> Settings:
-    from watchkeeper.daemon.settings import load
-
-    return load(path, os.environ)
 
 
 def _as_json(check: Check) -> dict[str, str]:

@@ -14,6 +14,7 @@ import typer
 
 from watchkeeper import __version__
 from watchkeeper.cli import (
+    adapters,
     agents,
     approvals,
     authority,
@@ -69,6 +70,7 @@ stop.register(app)
 authority.register(app)
 trust.register(app)
 objectives.register(app)
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(agents.app, name="agents")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from watchkeeper.adapters.litellm.capabilities import CAPABILITIES
+from watchkeeper.adapters.catalog import capabilities
 from watchkeeper.agents.manifest import MODULES
 from watchkeeper.core.agents import remediates
 from watchkeeper.policies.lint import Names
@@ -22,7 +22,7 @@ def offers() -> tuple[Offer, ...]:
             parameters=frozenset(each.parameters.model_fields),
             needed=frozenset(name for name, field in each.parameters.model_fields.items() if field.is_required()),
         )
-        for each in CAPABILITIES
+        for each in capabilities()
     )
 
 
@@ -31,5 +31,5 @@ def names(runbooks: Iterable[str]) -> Names:
     return Names(
         runbooks=frozenset(runbooks),
         agents=frozenset(each for each in MODULES if remediates(each)),
-        target_kinds=frozenset(each.target_kind for each in CAPABILITIES),
+        target_kinds=frozenset(each.target_kind for each in capabilities()),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from watchkeeper.cli import out
+from watchkeeper.cli.settingsfile import settings_of
 
 Config = Annotated[
     Path | None,
@@ -22,9 +22,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def serve(config: Config = None) -> None:
         """Stand the watch: run the daemon until it is told to end."""
-        from watchkeeper.daemon.settings import load
-
-        asyncio.run(_serve(load(config, os.environ)))
+        asyncio.run(_serve(settings_of(config)))
 
     @app.command()
     def demo(

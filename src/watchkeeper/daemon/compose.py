@@ -11,7 +11,6 @@ import httpx
 from pydantic import SecretStr
 
 from watchkeeper.adapters.contract import Registry
-from watchkeeper.adapters.litellm.adapter import LiteLLMAdapter, LiteLLMConfig
 from watchkeeper.adapters.recorder import CallRecorder
 from watchkeeper.adapters.sink import LedgerCallSink
 from watchkeeper.agents.crew import Crew
@@ -38,6 +37,7 @@ from watchkeeper.daemon.leader import Leader
 from watchkeeper.daemon.polling import Sources
 from watchkeeper.daemon.settings import Settings
 from watchkeeper.daemon.signing import keys as signing_keys
+from watchkeeper.daemon.targets import adapters_of
 from watchkeeper.daemon.witnessclient import Book, WitnessClient
 from watchkeeper.daemon.witnesses import Alarm, Witnesses
 from watchkeeper.ledger.append import Ledger
@@ -242,7 +242,7 @@ def _handles(settings: Settings, home: Home, redactor: Redactor) -> Handles:
 def _crew(ground: _Ground, signals: SignalState, intake: Intake) -> Crew:
     settings, clock, store, ledger = ground.settings, ground.clock, ground.store, ground.ledger
     recorder = CallRecorder(LedgerCallSink(store, ledger, ground.evidence), ground.redactor, clock)
-    adapters = _adapters(settings, recorder, clock)
+    adapters = adapters_of(settings, recorder, clock)
     trust = Trust(store, ledger, clock)
     promotions = Promotions(store, ledger, clock, ground.evidence, trust)
     trust.tell(promotions.scored)
@@ -335,16 +335,6 @@ def _gateways(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> tupl
 
 def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> tuple[PrometheusPoller, ...]:
     return tuple(PrometheusPoller(config, http, clock) for config in settings.prometheus)
-
-
-def _adapters(settings: Settings, recorder: CallRecorder, clock: Clock) -> Registry:
-    return Registry(
-        LiteLLMAdapter(
-            LiteLLMConfig(name=gateway.name, base_url=gateway.base_url, admin_key=gateway.admin_key), recorder, clock
-        )
-        for gateway in settings.gateways
-        if gateway.manage
-    )
 
 
 def _planner(settings: Settings, signals: SignalState, adapters: Registry, clock: Clock) -> Planner:
