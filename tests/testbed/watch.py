@@ -23,6 +23,8 @@ import httpx
 from watchkeeper.lab.config import LabInfo
 from watchkeeper.lab.gateway.journal import JournalEntry, read_journal
 
+UNTIL_S = 90.0
+"""The bound of a wait, not its length: a machine that others use too may need it."""
 POLL_S = 0.05
 PACE = 3.0
 """Of the lab's callers: some twenty calls a second."""
@@ -188,13 +190,13 @@ class Watch:
         found: list[dict[str, Any]] = self.get("/v1/incidents", closed=True)
         return found
 
-    def until(self, ready: Callable[[], object], *, what: str, seconds: float = 40) -> None:
+    def until(self, ready: Callable[[], object], *, what: str, seconds: float = UNTIL_S) -> None:
         end = time.monotonic() + seconds
         while not ready():
             assert time.monotonic() < end, f"no {what} within {seconds:g} s:{self.tale()}"
             time.sleep(POLL_S)
 
-    def until_status(self, *wanted: str, seconds: float = 40) -> dict[str, Any]:
+    def until_status(self, *wanted: str, seconds: float = UNTIL_S) -> dict[str, Any]:
         """Waits until the only incident has one of these states, and answers it."""
         found: list[dict[str, Any]] = []
 

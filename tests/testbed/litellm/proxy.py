@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from tests.testbed.litellm.admin import Admin
 from tests.testbed.litellm.install import Installation
 from tests.testbed.ports import LOOPBACK, free_port
-from tests.testbed.process import ChildProcess
+from tests.testbed.process import ChildProcess, ProcessDied
 
 BATCH_WRITE_S = 2
 """How long the proxy gathers spend before it writes it (its own default is 60)."""
@@ -80,7 +80,14 @@ class LiteLLM:
         self.stop()
 
     def start(self) -> None:
-        """Start the proxy and wait until it serves."""
+        """Start the proxy and wait until it serves. It ends by itself when its query engine was slow to listen: then it
+        is started once more, as whoever runs it would."""
+        try:
+            self._start()
+        except ProcessDied:
+            self._start()
+
+    def _start(self) -> None:
         self._child.start()
         expected = "Not connected" if self._database is None else "connected"
 
