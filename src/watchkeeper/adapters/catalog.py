@@ -9,20 +9,13 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from watchkeeper.adapters.contract import Capability
-from watchkeeper.adapters.litellm import permissions as litellm_permissions
+from watchkeeper.adapters.grants import Grant
+from watchkeeper.adapters.kubernetes.capabilities import CAPABILITIES as KUBERNETES
+from watchkeeper.adapters.kubernetes.permissions import grants as kubernetes_grants
 from watchkeeper.adapters.litellm.capabilities import CAPABILITIES as LITELLM
+from watchkeeper.adapters.litellm.permissions import grants as litellm_grants
 from watchkeeper.core.actions import Intent
 from watchkeeper.core.errors import NotFoundError, suggest
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A document that gives a credential what some capabilities need. `how`: what to do with it, as a comment would
-    say it."""
-
-    title: str
-    text: str
-    how: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,8 @@ class System:
 
 
 SYSTEMS: tuple[System, ...] = (
-    System("litellm", "LiteLLM proxy", LITELLM, lambda asked: (Grant(*litellm_permissions.key(asked)),)),
+    System("litellm", "LiteLLM proxy", LITELLM, litellm_grants),
+    System("kubernetes", "Kubernetes", KUBERNETES, kubernetes_grants),
 )
 
 

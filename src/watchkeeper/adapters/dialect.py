@@ -39,6 +39,10 @@ def no_code(body: bytes) -> str:
     return ""
 
 
+def whole(body: bytes) -> bytes:
+    return body
+
+
 def as_code(value: object) -> str:
     """A target's own error code, or nothing: what is no short word is text of somebody's, and not taken."""
     return value if isinstance(value, str) and _CODE.fullmatch(value) else ""
@@ -58,6 +62,8 @@ class Dialect:
     """By status, headers (lower case) and error code."""
     error_code: Callable[[bytes], str] = no_code
     """The target's own word for an error, from the reply's body; empty where it has none."""
+    kept: Callable[[bytes], bytes] = whole
+    """What of a reply is recorded."""
     retryable: frozenset[str] = field(default_factory=frozenset)
     """Error codes that are worth another try though their status is not."""
 

@@ -107,7 +107,8 @@ class Exchange:
         elif result == "ok" and not self._dialect.readable(media_type, body):
             code, result = "bad_reply", "unknown"
         short = media_type.partition(";")[0] or "application/octet-stream"
-        return Reply(result, code, status, body, short, retry_after, tuple(headers.items()))
+        kept = self._dialect.kept(body)
+        return Reply(result, code, status, body, short, retry_after, tuple(headers.items()), kept)
 
 
 def _result(status: int, *, write: bool) -> CallResult:

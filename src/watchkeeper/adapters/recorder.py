@@ -51,6 +51,8 @@ class Reply:
     retry_after_s: float | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """The reply's own, in lower case: for the client that reads it. They are not recorded."""
+    kept: bytes | None = field(default=None, compare=False)
+    """What is recorded in the body's place, where that holds what is not for the record."""
 
     def after(self, retry_after_s: float) -> Reply:
         """The same, with another time to wait."""
@@ -152,7 +154,7 @@ class CallRecorder:
     async def _finish(self, call: Call, entry: CallRecorded, reply: Reply | None) -> None:
         body, media_type = None, "application/json"
         if reply is not None and reply.status is not None:
-            body, media_type = self._bounded(reply.body, reply.media_type)
+            body, media_type = self._bounded(reply.body if reply.kept is None else reply.kept, reply.media_type)
         try:
             await self._sink.finish(entry, body, media_type)
         except WatchkeeperError as error:

@@ -14,8 +14,9 @@ from watchkeeper.core.actions import Intent
 from watchkeeper.core.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
-    from watchkeeper.adapters.catalog import Grant, System
+    from watchkeeper.adapters.catalog import System
     from watchkeeper.adapters.contract import Capability
+    from watchkeeper.adapters.grants import Grant
 
 app = typer.Typer(help="What can be acted on, how, and with which permissions.", no_args_is_help=True)
 

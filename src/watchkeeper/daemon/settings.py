@@ -29,6 +29,7 @@ from watchkeeper.core.topology import ServiceEntry, Topology
 from watchkeeper.daemon import secretfiles, variables
 from watchkeeper.daemon.databasesettings import DatabaseSettings
 from watchkeeper.daemon.ledgersettings import LedgerSettings
+from watchkeeper.daemon.targets import TargetSettings
 from watchkeeper.daemon.unique import once
 from watchkeeper.policies.rollout.terms import RolloutTerms
 from watchkeeper.runbooks.loader import RunbookOverrides
@@ -112,6 +113,7 @@ class Settings(Contract):
     environment: str = "production"
     services: tuple[ServiceSettings, ...] = ()
     gateways: tuple[GatewaySettings, ...] = ()
+    targets: TargetSettings = TargetSettings()
     prometheus: tuple[PrometheusConfig, ...] = ()
     alertmanager: AlertmanagerConfig = AlertmanagerConfig()
     policy: PolicySettings = PolicySettings()

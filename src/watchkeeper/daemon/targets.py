@@ -1,17 +1,36 @@
-"""The adapters of the settings: one for each gateway that may be acted on, and one for each other target."""
+"""The targets of the settings beside the gateways, and the adapters of both."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from pydantic import model_validator
 
 from watchkeeper.adapters.contract import Adapter, Registry
+from watchkeeper.adapters.kubernetes.adapter import KubernetesAdapter
+from watchkeeper.adapters.kubernetes.config import KubernetesConfig
 from watchkeeper.adapters.litellm.adapter import LiteLLMAdapter, LiteLLMConfig
 from watchkeeper.adapters.recorder import CallRecorder
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.model import Contract
+from watchkeeper.daemon.unique import once
 
 if TYPE_CHECKING:
     from watchkeeper.daemon.settings import Settings
+
+
+class TargetSettings(Contract):
+    """What may be acted on under policy, beside the gateways: for each system a list. An adapter is called
+    `SYSTEM:NAME`."""
+
+    kubernetes: tuple[KubernetesConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        for system in type(self).model_fields:
+            once(f"targets: {system}: the name", (each.name for each in getattr(self, system)))
+        return self
 
 
 def adapters_of(settings: Settings, recorder: CallRecorder, clock: Clock) -> Registry:
@@ -24,3 +43,5 @@ def _each(settings: Settings, recorder: CallRecorder, clock: Clock) -> Iterator[
         if gateway.manage:
             config = LiteLLMConfig(name=gateway.name, base_url=gateway.base_url, admin_key=gateway.admin_key)
             yield LiteLLMAdapter(config, recorder, clock)
+    for cluster in settings.targets.kubernetes:
+        yield KubernetesAdapter(cluster, recorder, clock)

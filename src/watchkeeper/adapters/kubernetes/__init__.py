@@ -1,0 +1,1 @@
+"""Kubernetes as a target: workloads, pods, nodes, cron jobs and autoscalers."""
