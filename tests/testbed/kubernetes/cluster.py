@@ -1,7 +1,7 @@
 """One cluster as a test sees it: its address, its credentials, and the official clients that judge what was done to it.
 
 The judge is the real kubectl: another client, in another language, than the one under test. A cluster is shared by the
-tests of a session: make a namespace of your own. Objects of the whole cluster need names of your own, and their removal.
+tests of a session: make a namespace of your own. Objects of the whole cluster need names of your own, and removal.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def _leases() -> str:
 def _node_status() -> Object:
     now = _now()
     unpressed = ("MemoryPressure", "DiskPressure", "PIDPressure")
-    states = {"Ready": ("True", "KubeletReady"), **{name: ("False", "KubeletHasEnough") for name in unpressed}}
+    states = {"Ready": ("True", "KubeletReady"), **dict.fromkeys(unpressed, ("False", "KubeletHasEnough"))}
     conditions = [
         {"type": name, "status": status, "reason": reason, "lastHeartbeatTime": now, "lastTransitionTime": now}
         for name, (status, reason) in states.items()

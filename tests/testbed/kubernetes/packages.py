@@ -1,6 +1,7 @@
 """The Debian packages that the Kubernetes counterparts need: the one list, for people, for `.ci/run` and for skips.
 
-What is here decides only what to install; what may be done with it (root, name spaces) is asked for in node.py.
+`python3 packages.py` prints those that are missing, one per line; only the standard library is needed. What is here
+decides only what to install; what may be done with it (root, name spaces) is asked for in node.py.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _BUILD = {
 _PLANE = {"etcd": "etcd-server"}
 _NODE = {
     "containerd": "containerd",
+    "ctr": "containerd",
     "runc": "runc",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "/usr/lib/cni/host-local": "containernetworking-plugins",
@@ -29,9 +31,11 @@ _NODE = {
     "ip": "iproute2",
     "nsenter": "util-linux",
     "mount": "mount",
+    "hostname": "hostname",
     "/bin/busybox": "busybox-static",
 }
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the system keeps programs, those of administrators too."""
 
 
 def missing() -> tuple[str, ...]:
@@ -56,8 +60,8 @@ def missing_for_node() -> str | None:
 
 def program(name: str) -> str:
     """The full path of a program, also where PATH lacks the system's folders."""
-    found = shutil.which(name, path=_SYSTEM_PATH) or shutil.which(name)
-    assert found is not None, f"{name} is missing: python -m tests.testbed.kubernetes --packages"
+    found = shutil.which(name, path=SYSTEM_PATH) or shutil.which(name)
+    assert found is not None, f"{name} is missing: python3 tests/testbed/kubernetes/packages.py prints what to install"
     return found
 
 
@@ -66,9 +70,13 @@ def _missing(needed: dict[str, str]) -> tuple[str, ...]:
 
 
 def _there(what: str) -> bool:
-    return Path(what).exists() if what.startswith("/") else shutil.which(what, path=_SYSTEM_PATH) is not None
+    return Path(what).exists() if what.startswith("/") else shutil.which(what, path=SYSTEM_PATH) is not None
 
 
 def _in_words(packages: Iterable[str]) -> str | None:
     names = " ".join(packages)
     return f"packages of the Kubernetes counterparts: apt-get install {names}" if names else None
+
+
+if __name__ == "__main__":
+    print("".join(f"{name}\n" for name in missing()), end="")

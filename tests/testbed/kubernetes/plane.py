@@ -7,19 +7,22 @@ is one of each: what the loss of a machine does to Kubernetes itself is NOT show
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from tests.testbed.kubernetes.cluster import Cluster
+from tests.testbed.kubernetes.fakes import fake_nodes
 from tests.testbed.kubernetes.install import Installation
 from tests.testbed.kubernetes.packages import program
 from tests.testbed.kubernetes.pki import Authority, Credential, write_kubeconfig
 from tests.testbed.ports import LOOPBACK, free_port
 from tests.testbed.process import ChildProcess, ProcessDied
 
+NODES = ("fake-1", "fake-2", "fake-3")
 SERVICES = "10.96.0.0/16"
 _API_SERVICE = "10.96.0.1"
 _ATTEMPTS = 3
@@ -30,15 +33,9 @@ _READY_WITHIN_S = 120
 class ControlPlane:
     """Where a running control plane is, and who may sign for it."""
 
-    directory: Path
     url: str
     authority: Authority
     admin: Credential
-    children: tuple[ChildProcess, ...]
-
-    def memory_mb(self) -> dict[str, int]:
-        """What each of its processes holds in memory."""
-        return {child.name: resident_mb(child.pid) for child in self.children}
 
 
 @contextmanager
@@ -59,10 +56,25 @@ def control_plane(
             return
 
 
-def resident_mb(pid: int) -> int:
-    """The resident memory of a process, without its children."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0)
+class PlaneCluster(Cluster):
+    """A control plane with fake nodes."""
+
+    def __init__(
+        self, installation: Installation, directory: Path, plane: ControlPlane, nodes: tuple[str, ...]
+    ) -> None:
+        super().__init__(installation, directory, url=plane.url, ca=plane.authority.certificate, admin=plane.admin)
+        self.nodes = nodes
+
+
+@contextmanager
+def plane_cluster(
+    installation: Installation, directory: Path, *, nodes: tuple[str, ...] = NODES
+) -> Iterator[PlaneCluster]:
+    """Start a control plane and fake nodes of these names, all ready."""
+    with control_plane(installation, directory) as plane:
+        cluster = PlaneCluster(installation, directory, plane, nodes)
+        with fake_nodes(cluster, nodes, log=directory / "fakes.log"):
+            yield cluster
 
 
 def _start(
@@ -79,12 +91,12 @@ def _start(
     admin = authority.issue("admin", "admin", groups=["system:masters"])
     etcd_url = f"http://{LOOPBACK}:{free_port()}"
     etcd = running.enter_context(_etcd(directory, etcd_url))
-    command = [installation.program("kube-apiserver"), *_api_flags(authority, address, port, etcd_url)]
+    command = [str(installation.program("kube-apiserver")), *_api_flags(authority, address, port, etcd_url)]
     api = running.enter_context(ChildProcess("kube-apiserver", command, log=directory / "apiserver.log"))
-    _wait_until_ready(api, url, authority, admin)
-    manager = running.enter_context(_controller_manager(installation, directory, authority, url))
-    scheduler = running.enter_context(_scheduler(installation, directory, authority, url))
-    return ControlPlane(directory, url, authority, admin, (etcd, api, manager, scheduler))
+    _wait_until_ready(etcd, api, url, authority, admin)
+    running.enter_context(_controller_manager(installation, directory, authority, url))
+    running.enter_context(_scheduler(installation, directory, authority, url))
+    return ControlPlane(url, authority, admin)
 
 
 def _etcd(directory: Path, url: str) -> ChildProcess:
@@ -99,7 +111,7 @@ def _etcd(directory: Path, url: str) -> ChildProcess:
         "initial-cluster": f"default={peer}",
         "logger": "zap",
     }
-    return ChildProcess("etcd", [program("etcd"), *_words(flags)], log=directory / "etcd.log")
+    return ChildProcess("etcd", [program("etcd"), *flag_words(flags)], log=directory / "etcd.log")
 
 
 def _api_flags(authority: Authority, address: str, port: int, etcd_url: str) -> list[str]:
@@ -131,7 +143,7 @@ def _api_flags(authority: Authority, address: str, port: int, etcd_url: str) -> 
     }
     if address == LOOPBACK:
         flags["endpoint-reconciler-type"] = "none"  # an endpoint on loopback is refused, and no pod runs to use it
-    return _words(flags)
+    return flag_words(flags)
 
 
 def _controller_manager(installation: Installation, directory: Path, authority: Authority, url: str) -> ChildProcess:
@@ -150,14 +162,14 @@ def _controller_manager(installation: Installation, directory: Path, authority: 
         "pod-eviction-timeout": "5s",
         "controllers": "*,-ttl,-cloud-node-lifecycle,-route,-service",
     }
-    command = [installation.program("kube-controller-manager"), *_words(flags)]
+    command = [str(installation.program("kube-controller-manager")), *flag_words(flags)]
     return ChildProcess("kube-controller-manager", command, log=directory / "controller-manager.log")
 
 
 def _scheduler(installation: Installation, directory: Path, authority: Authority, url: str) -> ChildProcess:
     config = _component(directory, authority, url, "kube-scheduler")
     flags = {"kubeconfig": config, "leader-elect": "false", "port": 0, "secure-port": 0}
-    command = [installation.program("kube-scheduler"), *_words(flags)]
+    command = [str(installation.program("kube-scheduler")), *flag_words(flags)]
     return ChildProcess("kube-scheduler", command, log=directory / "scheduler.log")
 
 
@@ -166,12 +178,14 @@ def _component(directory: Path, authority: Authority, url: str, name: str) -> Pa
     return write_kubeconfig(directory / f"{name}.kubeconfig", url=url, ca=authority.certificate, credential=credential)
 
 
-def _wait_until_ready(api: ChildProcess, url: str, authority: Authority, admin: Credential) -> None:
+def _wait_until_ready(etcd: ChildProcess, api: ChildProcess, url: str, authority: Authority, admin: Credential) -> None:
     context = ssl.create_default_context(cafile=str(authority.certificate))
     context.load_cert_chain(admin.certificate, admin.key)
     with httpx.Client(verify=context, trust_env=False, timeout=2) as client:
 
         def ready() -> bool:
+            if not etcd.running:
+                raise ProcessDied(f"etcd ended before the API was ready:\n{etcd.log_tail()}")
             try:
                 return client.get(f"{url}/readyz").is_success
             except httpx.TransportError:
@@ -180,5 +194,6 @@ def _wait_until_ready(api: ChildProcess, url: str, authority: Authority, admin: 
         api.wait_until(ready, timeout_s=_READY_WITHIN_S, what="ready API")
 
 
-def _words(flags: dict[str, object]) -> list[str]:
+def flag_words(flags: Mapping[str, object]) -> list[str]:
+    """Flags as Go programs read them."""
     return [f"--{name}={value}" for name, value in flags.items()]
