@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -178,9 +179,10 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def fault_proxy(target: str) -> AsyncIterator[FaultProxy]:
+async def fault_proxy(target: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[FaultProxy]:
+    """`tls`: how the target is known, where it speaks TLS; the adapter's side is plain."""
     limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits, verify=tls or True) as client:
         proxy = FaultProxy(target, client)
         await proxy.start()
         try:

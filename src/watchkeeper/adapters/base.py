@@ -38,6 +38,10 @@ from watchkeeper.core.ids import ActionKey
 from watchkeeper.core.model import Scalar
 from watchkeeper.core.outcomes import Effect
 
+CHANGED = "changed"
+TRIES = 3
+"""Looks and sends of one apply. The target's own precondition also refuses when something moved that is none of our
+fields (a status): then nothing was done, and where our fields still hold, it is sent again."""
 _EFFECTS = {"ok": Effect.SUCCEEDED, "unknown": Effect.UNKNOWN, "not_sent": Effect.FAILED}
 
 
@@ -139,16 +143,20 @@ class TargetAdapter(ABC):
         self.own(change.target)
         if not sendable(change):
             return EffectResult(effect=Effect.SUCCEEDED, code="nothing_to_do")
-        look = await self.look(change.target, _paths(change))
-        happened = self.happened(change, look.state)
-        if happened is Happened.YES:
-            return EffectResult(effect=Effect.SUCCEEDED, code="already_done")
-        if self._flights.may_land(key):
-            return EffectResult(effect=Effect.UNKNOWN, code="in_flight")
-        if happened is not Happened.NO:
-            return EffectResult(effect=Effect.FAILED, code="changed")
-        self._refuse_unmanageable(change, look.state)
-        return await self._send(change, look, key, deadline)
+        for _ in range(TRIES):
+            look = await self.look(change.target, _paths(change))
+            happened = self.happened(change, look.state)
+            if happened is Happened.YES:
+                return EffectResult(effect=Effect.SUCCEEDED, code="already_done")
+            if self._flights.may_land(key):
+                return EffectResult(effect=Effect.UNKNOWN, code="in_flight")
+            if happened is not Happened.NO:
+                break
+            self._refuse_unmanageable(change, look.state)
+            result = await self._send(change, look, key, deadline)
+            if result.code != CHANGED:
+                return result
+        return EffectResult(effect=Effect.FAILED, code=CHANGED)
 
     async def observe(self, change: Change, key: ActionKey) -> Seen:
         self.own(change.target)
@@ -252,7 +260,7 @@ class TargetAdapter(ABC):
 
 def changed() -> Reply:
     """What `send` answers when the target's own precondition refused the write: somebody else was there first."""
-    return Reply("not_sent", "changed")
+    return Reply("not_sent", CHANGED)
 
 
 def _paths(change: Change) -> tuple[str, ...]:

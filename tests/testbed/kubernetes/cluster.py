@@ -48,12 +48,16 @@ class Cluster:
 
     def client(self, token: str | None = None) -> httpx.Client:
         """Plain HTTP to the API: as the administrator, or as the owner of `token`. Close it."""
-        context = ssl.create_default_context(cafile=str(self.ca))
+        context = self.trust()
         if token is not None:
             bearer = {"Authorization": f"Bearer {token}"}
             return httpx.Client(base_url=self.url, verify=context, headers=bearer, trust_env=False, timeout=30)
         context.load_cert_chain(self.admin.certificate, self.admin.key)
         return httpx.Client(base_url=self.url, verify=context, trust_env=False, timeout=30)
+
+    def trust(self) -> ssl.SSLContext:
+        """How the API is known, with no credential of ours."""
+        return ssl.create_default_context(cafile=str(self.ca))
 
     def kubectl(
         self,
