@@ -48,11 +48,12 @@ class NodeCluster(Cluster):
         self.node = NODE
         self.node_address = place.node
         """Where the test reaches the node's ports, those of `NodePort` services too."""
-        self._socket = place.socket
+        self.socket = place.socket
+        """Where containerd answers, with containers that kubectl does not show."""
 
     def load(self, archive: Path) -> None:
         """Give the node the images of an archive, under the names that they have in it."""
-        command = [program("ctr"), "--address", str(self._socket), "--namespace", "k8s.io", "images", "import"]
+        command = [program("ctr"), "--address", str(self.socket), "--namespace", "k8s.io", "images", "import"]
         done = subprocess.run(
             [*command, str(archive)], capture_output=True, text=True, timeout=_LOAD_WITHIN_S, check=False
         )
