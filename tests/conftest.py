@@ -14,6 +14,8 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from tests.testbed.kubernetes import Installation as Kubernetes
+    from tests.testbed.kubernetes import NodeCluster, PlaneCluster
     from tests.testbed.litellm import Installation, LiteLLM
     from tests.testbed.postgres import PostgresServer
     from tests.testbed.prometheus import Alertmanager, Prometheus
@@ -30,7 +32,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 # The first test of a session also waits for its counterparts to start.
-SLOW_TO_START = {"litellm", "litellm_yaml", "litellm_installation"}
+SLOW_TO_START = {
+    *("litellm", "litellm_yaml", "litellm_installation"),
+    *("kubernetes_node", "kubernetes_plane", "kubernetes_installation"),
+}
 STARTING_TIMEOUT_S = 600
 
 # Whole files go to one worker: those that take minutes come first, so that no worker is left with one at the end.
@@ -145,6 +150,51 @@ def litellm_yaml(
     models = [yaml_model("yaml-main", "yaml-a", upstream_pair.first.api_base)]
     with LiteLLM(litellm_installation, directory=tmp_path_factory.mktemp("litellm-yaml"), models=models) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def kubernetes_installation() -> Kubernetes:
+    """Kubernetes' own programs; built here only where peers are required."""
+    from tests.testbed import kubernetes
+    from tests.testbed.kubernetes.packages import missing_to_build
+    from tests.testbed.peers import peers_required, require_peer
+
+    found = kubernetes.cached()
+    if found is None and peers_required():
+        missing = missing_to_build()
+        require_peer(missing is None, missing or "")
+        found = kubernetes.build()
+    require_peer(found, "Kubernetes, built once by: python -m tests.testbed.kubernetes")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def kubernetes_node(
+    kubernetes_installation: Kubernetes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeCluster]:
+    """A cluster of one real node. Shared: make a namespace of your own."""
+    from tests.testbed.kubernetes.node import missing, node_cluster
+    from tests.testbed.peers import require_peer
+
+    require_peer(missing() is None, missing() or "")
+    with node_cluster(kubernetes_installation, tmp_path_factory.mktemp("kubernetes-node")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def kubernetes_plane(
+    kubernetes_installation: Kubernetes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PlaneCluster]:
+    """A real control plane with three fake nodes. Shared: your own namespace, and nodes left as they were found."""
+    from tests.testbed.kubernetes.packages import missing_for_plane
+    from tests.testbed.kubernetes.plane import plane_cluster
+    from tests.testbed.peers import require_peer
+
+    missing = missing_for_plane()
+    require_peer(missing is None, missing or "")
+    with plane_cluster(kubernetes_installation, tmp_path_factory.mktemp("kubernetes-plane")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

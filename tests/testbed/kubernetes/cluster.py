@@ -117,12 +117,15 @@ class Cluster:
         """Ask for its removal; does not wait for it."""
         self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
-    def service_account(self, name: str, *, namespace: str, rules: Sequence[Mapping[str, JsonValue]] = ()) -> str:
+    def service_account(self, name: str, *, namespace: str, rules: Sequence[Mapping[str, Sequence[str]]] = ()) -> str:
         """Make a service account that may do `rules` in its namespace, and give back a token of it."""
         self.kubectl("create", "serviceaccount", name, namespace=namespace)
         if rules:
             role: Json = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}}
-            self.apply({**role, "rules": [dict(rule) for rule in rules]}, namespace=namespace)
+            self.apply(
+                {**role, "rules": [{field: list(given) for field, given in rule.items()} for rule in rules]},
+                namespace=namespace,
+            )
             account = f"--serviceaccount={namespace}:{name}"
             self.kubectl("create", "rolebinding", name, f"--role={name}", account, namespace=namespace)
         return self.token(name, namespace=namespace)

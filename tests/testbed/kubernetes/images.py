@@ -27,7 +27,7 @@ _USERS = {
     "etc/group": b"root:x:0:\napp:x:1000:\n",
 }
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
-_LEFT_OUT = {"__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "turtledemo"}
+_NOT_NEEDED = ("site-packages", "dist-packages", "config-*", "test", "idlelib", "tkinter", "lib2to3", "ensurepip")
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,11 @@ def python(reference: str, folders: Mapping[str, Path], *, user: str = "1000") -
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     library = Path(sys.base_prefix) / "lib" / version
     compiled = [found for folder in (library / "lib-dynload", *folders.values()) for found in folder.rglob("*.so*")]
-    files = {str(executable): executable, str(library): library, **folders}
+    files = {str(executable): executable, **folders}
+    files |= {str(part): part for part in library.iterdir() if not any(map(part.match, _NOT_NEEDED))}
     files |= {str(found): found for found in _shared_libraries([executable, *compiled])}
     small = busybox()
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": ":".join(folders),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(folders), "PYTHONUNBUFFERED": "1"}
     links = {**small.links, "/usr/bin/python3": str(executable)}
     return Image(reference, {**small.files, **files}, links, ["/usr/bin/python3"], environment, user, "/tmp")
 
@@ -124,11 +120,9 @@ def _folder(archive: tarfile.TarFile, path: str, made: set[str]) -> None:
             made.add(name)
 
 
-def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Owned by root and of no date; without what no pod runs."""
-    if Path(entry.name).name in _LEFT_OUT:
-        return None
-    entry.uid = entry.gid = entry.mtime = 0
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Owned by root and readable by all. The date stays: Python holds its compiled modules against it."""
+    entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     entry.mode |= 0o055 if entry.isdir() else 0o044
     return entry

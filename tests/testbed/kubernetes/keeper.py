@@ -42,7 +42,7 @@ def outer(folder: Path) -> None:
     signal.signal(signal.SIGTERM, _stop)
     _sweep()
     group = f"{_PREFIX}{os.getpid()}"
-    for hierarchy in hierarchies():
+    for hierarchy in hierarchies("cgroup"):
         _make_group(hierarchy, group)
     network = os.open("/proc/self/ns/net", os.O_RDONLY)
     command = ["setpriv", "--pdeathsig=KILL", "--", "unshare", *_UNSHARE, "--propagation", "private"]
@@ -54,11 +54,11 @@ def outer(folder: Path) -> None:
         if answer:
             [entered] = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
             _write(folder / "node.json", {**json.loads(answer), "pid": int(entered), "group": group})
-        child.wait()
+        sys.exit(child.wait())
     finally:
         child.kill()
         child.wait()
-        for hierarchy in hierarchies():
+        for hierarchy in hierarchies("cgroup", "cgroup2"):  # the node's programs make one in version 2 as well
             _remove_group(hierarchy / group)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -71,17 +71,17 @@ def inside(folder: Path, network: str) -> None:
     _mask_settings(Path("/run"))
     _run("hostname", "testbed-node")
     _run("ip", "link", "set", "lo", "up")
-    number = _link(f"/proc/self/fd/{network}")
+    number = _link(f"/proc/1/fd/{network}")
     print(json.dumps({"host": f"198.18.{number}.1", "node": f"198.18.{number}.2"}), flush=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps what has lost its parent
     while True:
         signal.pause()
 
 
-def hierarchies() -> list[Path]:
-    """The mounted control group hierarchies of version 1."""
+def hierarchies(*versions: str) -> list[Path]:
+    """Where control groups are mounted, `cgroup` (version 1) or `cgroup2`."""
     mounts = (line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return [Path(where.split()[4]) for where, what in mounts if what.split()[0] == "cgroup"]
+    return [Path(where.split()[4]) for where, what in mounts if what.split()[0] in versions]
 
 
 def _stop(number: int, frame: object) -> None:
@@ -94,8 +94,11 @@ def _link(host: str) -> int:
     for number in range(_LINKS):
         name = f"wktest{number}"
         made = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", host]
-        if subprocess.run(made, capture_output=True, check=False).returncode != 0:
+        done = subprocess.run(made, capture_output=True, text=True, check=False)
+        if "File exists" in done.stderr:
             continue
+        if done.returncode != 0:
+            sys.exit(f"no link to the machine's network: {done.stderr}")
         there = ["nsenter", f"--net={host}", "ip"]
         _run(*there, "address", "add", f"198.18.{number}.1/30", "dev", name)
         _run(*there, "link", "set", name, "up")
@@ -103,7 +106,7 @@ def _link(host: str) -> int:
         _run("ip", "link", "set", "eth0", "up")
         _run("ip", "route", "add", "default", "via", f"198.18.{number}.1")
         return number
-    sys.exit("no free link to the machine's network")
+    sys.exit(f"all {_LINKS} links to the machine's network are taken")
 
 
 def _mask_settings(place: Path) -> None:
@@ -134,7 +137,7 @@ def _remove_group(path: Path) -> None:
 
 def _sweep() -> None:
     """Remove what keepers left that were killed."""
-    for hierarchy in hierarchies():
+    for hierarchy in hierarchies("cgroup", "cgroup2"):
         for path in hierarchy.glob(f"{_PREFIX}*"):
             if not Path("/proc", path.name.removeprefix(_PREFIX)).exists():
                 for folder, _, _ in os.walk(path, topdown=False):

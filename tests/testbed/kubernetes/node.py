@@ -48,11 +48,12 @@ class NodeCluster(Cluster):
         self.node = NODE
         self.node_address = place.node
         """Where the test reaches the node's ports, those of `NodePort` services too."""
-        self._socket = place.socket
+        self.socket = place.socket
+        """Where containerd answers, with containers that kubectl does not show."""
 
     def load(self, archive: Path) -> None:
         """Give the node the images of an archive, under the names that they have in it."""
-        command = [program("ctr"), "--address", str(self._socket), "--namespace", "k8s.io", "images", "import"]
+        command = [program("ctr"), "--address", str(self.socket), "--namespace", "k8s.io", "images", "import"]
         done = subprocess.run(
             [*command, str(archive)], capture_output=True, text=True, timeout=_LOAD_WITHIN_S, check=False
         )
@@ -82,7 +83,8 @@ class _Place:
     def child(self, name: str, command: list[str], *, log: Path) -> ChildProcess:
         """A process inside; it ends with us, and with the name spaces."""
         enter = [program("nsenter"), f"--target={self.pid}", "--mount", "--net", "--pid", "--ipc", "--uts", "--"]
-        environment = {"PATH": SYSTEM_PATH, "HOME": str(self.folder)}
+        # A kubelet looks for credentials of AWS, and would wait six seconds for a machine of AWS to answer.
+        environment = {"PATH": SYSTEM_PATH, "HOME": str(self.folder), "AWS_EC2_METADATA_DISABLED": "true"}
         return ChildProcess(name, [*enter, *command], log=log, env=environment)
 
 
@@ -93,7 +95,7 @@ def missing() -> str | None:
     lacking = missing_for_node()
     if lacking is not None:
         return lacking
-    groups = _GROUPS - {path.name for path in hierarchies()}
+    groups = _GROUPS - {path.name for path in hierarchies("cgroup")}
     if groups:
         return f"control groups of version 1 ({', '.join(sorted(groups))}), which Kubernetes 1.20 asks for"
     return None
@@ -192,8 +194,8 @@ def _kubelet(installation: Installation, place: _Place, plane: ControlPlane, log
         "resolvConf": "",
         "clusterDNS": [_CLUSTER_DNS],
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-        "nodeStatusUpdateFrequency": "4s",
         # Its own defaults are meant for thousands of nodes; a test waits for each status.
+        "nodeStatusUpdateFrequency": "1s",
         "kubeAPIQPS": 50,
         "kubeAPIBurst": 100,
         "eventRecordQPS": 50,

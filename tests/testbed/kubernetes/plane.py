@@ -6,6 +6,7 @@ is one of each: what the loss of a machine does to Kubernetes itself is NOT show
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -90,6 +91,7 @@ def _start(
     url = f"https://{address}:{port}"
     admin = authority.issue("admin", "admin", groups=["system:masters"])
     etcd_url = f"http://{LOOPBACK}:{free_port()}"
+    running.callback(shutil.rmtree, directory / "etcd", ignore_errors=True)  # the logs stay, 100 MB of data need not
     etcd = running.enter_context(_etcd(directory, etcd_url))
     command = [str(installation.program("kube-apiserver")), *_api_flags(authority, address, port, etcd_url)]
     api = running.enter_context(ChildProcess("kube-apiserver", command, log=directory / "apiserver.log"))
