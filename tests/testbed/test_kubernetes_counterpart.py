@@ -23,7 +23,8 @@ from tests.testbed.kubernetes.keeper import hierarchies
 from tests.testbed.kubernetes.manifests import WEB_PORT, budget, container, deployment, pod
 from tests.testbed.polling import eventually
 
-pytestmark = pytest.mark.peer
+# Two tests ask for their cluster by name: the one that starts it needs the time.
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
 
 WITHIN_S = 90
 PYTHON = "localhost/python:1"

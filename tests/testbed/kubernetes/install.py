@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +60,15 @@ def build(cache: Path | None = None) -> Installation:
         finished = cached(cache)
         if finished is not None:
             return finished
-        work = directory.with_name(directory.name + ".unfinished")
-        shutil.rmtree(work, ignore_errors=True)
+        for left in cache.glob(f"{directory.name}.unfinished-*"):
+            shutil.rmtree(left, ignore_errors=True)  # a compiler of the build that was killed may still write there
+        work = Path(tempfile.mkdtemp(prefix=f"{directory.name}.unfinished-", dir=directory.parent))
         made = work / "made"
-        made.mkdir(parents=True)
+        made.mkdir()
         unpack_tools(work / "tools", made)
         compile_programs(work, made)
         made.rename(directory)
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)
         return Installation(directory)
 
 

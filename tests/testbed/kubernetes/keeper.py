@@ -26,7 +26,8 @@ _PREFIX = "watchkeeper-testbed-"
 _UNSHARE = ["--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc", "--kill-child"]
 _GONE_WITHIN_S = 20
 _LINKS = 256
-_SHADOWED = ("/run", "/var/lib", "/var/log")
+SHADOWED = ("/run", "/var/lib", "/var/log")
+"""Here a node sees folders of its own instead of the machine's."""
 # A kubelet insists on these, and would set them for the whole machine: it is shown that they are so already.
 _WANTED_SETTINGS = {
     "vm/overcommit_memory": "1",
@@ -66,7 +67,7 @@ def outer(folder: Path) -> None:
 def inside(folder: Path, network: str) -> None:
     """Process 1 of the new name spaces: sets them up, says so, and buries the dead."""
     _run("mount", "--make-rshared", "/")
-    for place in _SHADOWED:
+    for place in SHADOWED:
         _run("mount", "-t", "tmpfs", "-o", "mode=755,size=1g", "watchkeeper-testbed", place)
     _mask_settings(Path("/run"))
     _run("hostname", "testbed-node")

@@ -24,7 +24,7 @@ from tests.testbed.kubernetes.cluster import Cluster
 from tests.testbed.kubernetes.fakes import is_ready
 from tests.testbed.kubernetes.images import PAUSE, Image, busybox, pause, write_image
 from tests.testbed.kubernetes.install import Installation
-from tests.testbed.kubernetes.keeper import hierarchies
+from tests.testbed.kubernetes.keeper import SHADOWED, hierarchies
 from tests.testbed.kubernetes.packages import SYSTEM_PATH, missing_for_node, program
 from tests.testbed.kubernetes.pki import Authority, write_kubeconfig
 from tests.testbed.kubernetes.plane import ControlPlane, control_plane, flag_words
@@ -104,6 +104,9 @@ def missing() -> str | None:
 @contextmanager
 def node_cluster(installation: Installation, directory: Path) -> Iterator[NodeCluster]:
     """Start the node and its control plane; logs stay in `directory`, all else goes."""
+    for needed in (installation.directory, Path(tempfile.gettempdir()).resolve(), directory.resolve()):
+        hidden = [place for place in SHADOWED if needed.is_relative_to(place)]
+        assert not hidden, f"{needed} cannot be seen from inside a node, which has a {hidden[0]} of its own: move it"
     with ExitStack() as running:
         place = running.enter_context(_name_spaces(directory / "keeper.log"))
         containerd = running.enter_context(_containerd(place, directory / "containerd.log"))

@@ -7,28 +7,21 @@ and npm are configured with, by hash. Old versions in the cache are NOT removed.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
 
+from tests.testbed.cache import default_cache, key, locked, step
+
 VERSION = "1.106.2"
 _HERE = Path(__file__).parent
 _INPUTS = ("requirements.lock", "package.json", "package-lock.json", "engine.js", "install.py")
 _MARKER = ".complete"
-_STEP_TIMEOUT_S = 900
-
-
-class BuildFailed(AssertionError):
-    """One step of the installation did not work."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +74,6 @@ def missing_tools() -> str | None:
     return f"{', '.join(missing)} for the LiteLLM proxy: apt-get install nodejs npm postgresql-client"
 
 
-def default_cache() -> Path:
-    """Where installations are kept between runs."""
-    given = os.environ.get("WATCHKEEPER_TESTBED_CACHE")
-    return Path(given) if given else Path.home() / ".cache/watchkeeper-testbed"
-
-
 def cached(cache: Path | None = None) -> Installation | None:
     """The installation of exactly these pins, if it was finished here."""
     directory = _place(cache or default_cache())
@@ -102,7 +89,7 @@ def build(cache: Path | None = None) -> Installation:
     cache = cache or default_cache()
     cache.mkdir(parents=True, exist_ok=True)
     directory = _place(cache)
-    with _locked(directory.with_name(directory.name + ".lock")):
+    with locked(directory):
         finished = cached(cache)
         if finished is not None:
             return finished
@@ -118,24 +105,15 @@ def build(cache: Path | None = None) -> Installation:
 
 def _place(cache: Path) -> Path:
     """A directory of its own for each set of inputs and each Python."""
-    digest = hashlib.sha256(f"{sys.version_info[:2]} {sys.platform}".encode())
-    for name in _INPUTS:
-        digest.update((_HERE / name).read_bytes())
-    return cache.resolve() / f"litellm-{VERSION}-{digest.hexdigest()[:12]}"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    pins = key((_HERE / name for name in _INPUTS), str(sys.version_info[:2]), sys.platform)
+    return cache.resolve() / f"litellm-{VERSION}-{pins}"
 
 
 def _install_python(installation: Installation) -> None:
     uv = find_uv_bin()
-    _step([uv, "venv", "--quiet", "--python", sys.executable, str(installation.directory / "venv")])
+    step([uv, "venv", "--quiet", "--python", sys.executable, str(installation.directory / "venv")])
     lock = str(_HERE / "requirements.lock")
-    _step([uv, "pip", "install", "--quiet", "--python", str(installation.python), "--require-hashes", "-r", lock])
+    step([uv, "pip", "install", "--quiet", "--python", str(installation.python), "--require-hashes", "-r", lock])
 
 
 def _install_engine(installation: Installation) -> None:
@@ -143,7 +121,7 @@ def _install_engine(installation: Installation) -> None:
     node.mkdir()
     for name in ("package.json", "package-lock.json", "engine.js"):
         shutil.copyfile(_HERE / name, node / name)
-    _step(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=node)
+    step(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=node)
     _script(installation.directory / "query-engine", f'exec node "{node / "engine.js"}" "$@"')
     # Prisma wants a migration engine to exist; we apply the migrations ourselves.
     _script(installation.directory / "schema-engine", "exit 0")
@@ -152,17 +130,9 @@ def _install_engine(installation: Installation) -> None:
 def _generate_client(installation: Installation) -> None:
     prisma = installation.directory / "node/node_modules/prisma/build/index.js"
     command = ["node", str(prisma), "generate", "--schema", str(installation.schema)]
-    _step(command, env={**os.environ, **installation.environment})
+    step(command, env={**os.environ, **installation.environment})
 
 
 def _script(path: Path, body: str) -> None:
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
-
-
-def _step(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=_STEP_TIMEOUT_S, check=False
-    )
-    if done.returncode != 0:
-        raise BuildFailed(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stdout}\n{done.stderr}")
