@@ -1,4 +1,4 @@
-"""The Kubernetes adapter against a real control plane: every field is written, every way of writing meets all faults."""
+"""The Kubernetes adapter against a real control plane: every field is written, each way of writing meets all faults."""
 
 from __future__ import annotations
 

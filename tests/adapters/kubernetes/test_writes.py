@@ -10,7 +10,7 @@ from watchkeeper.adapters.kubernetes.dialect import BUDGET, error_code, kept, th
 from watchkeeper.adapters.kubernetes.kinds import KINDS, Place, place_of
 from watchkeeper.adapters.kubernetes.objects import JsonObject, gitops, manager_of, rolled_out
 from watchkeeper.adapters.kubernetes.permissions import Rule, rbac
-from watchkeeper.adapters.kubernetes.writes import apply, manager, remove_pod
+from watchkeeper.adapters.kubernetes.writes import apply, manager, remove_pod, unset
 from watchkeeper.core.actions import Change, FieldChange, Intent, Target
 from watchkeeper.core.errors import InputError
 from watchkeeper.core.model import Scalar
@@ -34,8 +34,8 @@ def test_an_apply_names_the_object_its_state_and_only_the_fields_of_the_change()
     }
 
 
-def test_fields_of_one_container_are_one_entry_and_the_unset_is_left_out() -> None:
-    made = change(Intent.SET_RESOURCES, memory_limit__app="128Mi", cpu_request__app=None, memory_request__side="1Gi")
+def test_fields_of_one_container_are_one_entry() -> None:
+    made = change(Intent.SET_RESOURCES, memory_limit__app="128Mi", memory_request__side="1Gi", cpu_limit__app="1")
     body = apply(made, WEB, "apps/v1", "u/1").body
     assert isinstance(body, dict)
     assert json.dumps(body["spec"]) == json.dumps(
@@ -43,13 +43,32 @@ def test_fields_of_one_container_are_one_entry_and_the_unset_is_left_out() -> No
             "template": {
                 "spec": {
                     "containers": [
-                        {"name": "app", "resources": {"limits": {"memory": "128Mi"}}},
+                        {"name": "app", "resources": {"limits": {"memory": "128Mi", "cpu": "1"}}},
                         {"name": "side", "resources": {"requests": {"memory": "1Gi"}}},
                     ]
                 }
             }
         }
     )
+
+
+def test_a_field_is_unset_where_it_is_and_only_in_the_state_that_was_seen() -> None:
+    side: JsonObject = {"name": "side"}
+    app: JsonObject = {"name": "app", "env": [{"name": "A"}, {"name": "B"}], "resources": {"limits": {"cpu": "1"}}}
+    found: JsonObject = {"spec": {"template": {"spec": {"containers": [side, app]}}}}
+    steps = unset(change(Intent.SET_CONFIG, env__app__B=None), WEB, "apps/v1", "u-1/77", found).body
+    path = "/spec/template/spec/containers/1"
+    first, moved, *rest = steps if isinstance(steps, list) else []
+    assert first == {"op": "test", "path": "/metadata/uid", "value": "u-1"}
+    assert moved == {"op": "replace", "path": "/metadata/resourceVersion", "value": "77"}
+    assert rest == [{"op": "remove", "path": f"{path}/env/1"}]
+    made = change(Intent.SET_RESOURCES, cpu_limit__app=None, memory_limit__app="64Mi")
+    steps = unset(made, WEB, "apps/v1", "u-1/77", found).body
+    assert isinstance(steps, list)
+    assert steps[2:] == [
+        {"op": "remove", "path": f"{path}/resources/limits/cpu"},
+        {"op": "add", "path": f"{path}/resources/limits/memory", "value": "64Mi"},
+    ]
 
 
 def test_each_set_of_fields_has_a_manager_of_its_own_and_undo_has_the_same() -> None:

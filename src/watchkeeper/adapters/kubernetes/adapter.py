@@ -21,7 +21,7 @@ from watchkeeper.adapters.kubernetes.objects import JsonObject, at
 from watchkeeper.adapters.kubernetes.permissions import Rule
 from watchkeeper.adapters.kubernetes.problems import FIXES
 from watchkeeper.adapters.kubernetes.reader import UID, Reader
-from watchkeeper.adapters.kubernetes.writes import apply, remove_pod, replace_template
+from watchkeeper.adapters.kubernetes.writes import apply, remove_pod, replace_template, unset
 from watchkeeper.adapters.parameters import Parameters
 from watchkeeper.adapters.recorder import CallRecorder, Reply
 from watchkeeper.adapters.wire import HttpError
@@ -125,7 +125,21 @@ class KubernetesAdapter(TargetAdapter):
         version = await discovery.version(place.kind)
         if change.intent is Intent.ROLLBACK:
             return replace_template(place, version, seen, await self._kept(place, change.fields[0].after))
+        if any(field.after is None for field in change.fields):
+            return unset(change, place, version, seen, await self._again(place))
         return apply(change, place, version, seen)
+
+    async def _again(self, place: Place) -> JsonObject:
+        """The object once more. Where it has moved, the resourceVersion that was seen makes the server refuse."""
+        found = await self._reader.object(place)
+        if found is None:
+            raise AdapterError(
+                f"{place.kind.name} {place.name} was not changed: it is gone",
+                retryable=False,
+                cause="somebody deleted it a moment ago",
+                next_step="nothing: the plan is made again by itself",
+            )
+        return found
 
     async def _former(self, action: Action) -> str | None:
         """The revision that a rollback leads to."""

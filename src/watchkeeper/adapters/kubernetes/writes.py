@@ -4,7 +4,8 @@ Fields are set by server-side apply under our field manager, with the uid and th
 server itself refuses what comes too late. One manager for each set of fields: an apply states all that its manager
 wants, and what it leaves out is taken away, so two changes of ours must not share one. A conflict with another manager
 is forced: that nobody who writes again owns the field is the decision's question (`FieldState.owner`), asked before.
-A rollback replaces the whole template, as kubectl does: an apply would leave fields of the bad one behind.
+A rollback replaces the whole template, as kubectl does: an apply would leave fields of the bad one behind. A field is
+unset by a patch that removes it: an old server (1.20) gives up our ownership of a quantity and leaves its value.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pydantic import JsonValue
 
 from watchkeeper.adapters.kubernetes.client import APPLY, JSON_PATCH, Request
 from watchkeeper.adapters.kubernetes.kinds import Place, path_of
-from watchkeeper.adapters.kubernetes.objects import OURS, RESTARTED_AT, JsonObject
+from watchkeeper.adapters.kubernetes.objects import OURS, RESTARTED_AT, JsonObject, containers, objects
 from watchkeeper.core.actions import Change, FieldChange, Intent
 from watchkeeper.core.digest import sha256
 
@@ -62,6 +63,34 @@ def replace_template(place: Place, version: str, seen: str, template: JsonObject
     return Request(f"{place.kind.name}.rollback", "PATCH", _path(version, place), body, query, JSON_PATCH)
 
 
+def unset(change: Change, place: Place, version: str, seen: str, found: JsonObject) -> Request:
+    """For a change that takes fields away; `found` tells where they are."""
+    uid, _, resource_version = seen.partition("/")
+    body: list[JsonValue] = [
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+        *(_step(field, found) for field in change.fields),
+    ]
+    query = (("fieldManager", OURS),)
+    return Request(f"{place.kind.name}.unset", "PATCH", _path(version, place), body, query, JSON_PATCH)
+
+
+def _step(field: FieldChange, found: JsonObject) -> JsonObject:
+    """One field of a container; its list and its map are there, since the field is."""
+    what, _, rest = field.path.partition(":")
+    name, _, variable = rest.partition(":")
+    index, container = next((i, each) for i, each in enumerate(containers(found)) if each.get("name") == name)
+    path = f"/spec/template/spec/containers/{index}"
+    if what == "env":
+        at_ = next(i for i, each in enumerate(objects(container.get("env"))) if each.get("name") == variable)
+        return {"op": "remove", "path": f"{path}/env/{at_}"}
+    resource, _, group = what.partition("_")
+    where = f"{path}/resources/{group}s/{resource}"
+    return (
+        {"op": "remove", "path": where} if field.after is None else {"op": "add", "path": where, "value": field.after}
+    )
+
+
 def remove_pod(change: Change, place: Place, seen: str, eviction: str) -> Request:
     """Deleted, or, to drain, evicted: then budgets are respected. A pod's resourceVersion moves with every probe, so
     its uid alone is the precondition: another pod of the same name is not touched."""
@@ -96,7 +125,7 @@ def _spec(fields: tuple[FieldChange, ...]) -> JsonObject:
 
 
 def _in_container(spec: dict[str, Any], field: FieldChange) -> None:
-    """`image:web`, `env:web:LEVEL`, `memory_limit:web`. What is unset is left out: the apply takes it away."""
+    """`image:web`, `env:web:LEVEL`, `memory_limit:web`."""
     what, _, rest = field.path.partition(":")
     name, _, variable = rest.partition(":")
     listed = spec.setdefault("template", {}).setdefault("spec", {}).setdefault("containers", [])
@@ -104,8 +133,6 @@ def _in_container(spec: dict[str, Any], field: FieldChange) -> None:
     if container is None:
         container = {"name": name}
         listed.append(container)
-    if field.after is None:
-        return
     if what == "image":
         container["image"] = field.after
     elif what == "env":
