@@ -204,7 +204,7 @@ spec:
     [
         ("cap-token-spend", "cap-token-spent", "spec.match.runbooks: there is no 'cap-token-spent'"),
         ("remediator/litellm", "remediator/litelm", "agents: there is no 'remediator/litelm' (did you mean \"remed"),
-        ("[key, team]", "[key, pod]", "targetKinds: there is no 'pod'"),
+        ("[key, team]", "[key, pot]", "targetKinds: there is no 'pot'"),
     ],
 )
 def test_policy_lint_looks_up_what_a_document_names(cli: Cli, tmp_path: Path, old: str, new: str, told: str) -> None:
