@@ -28,7 +28,13 @@ LEAVE_NOTHING: tuple[Clause, ...] = (
 WITH_OTHERS: tuple[Clause, ...] = (another_writer_is_not_overwritten, a_declared_precondition_closes_the_window)
 FAULTS = tuple(each for each in CLAUSES if each not in (*LEAVE_NOTHING, *WITH_OTHERS, what_restores_itself_is_watched))
 """These do not depend on the field."""
-WRITE_PATHS = ("deployment-set_config", "deployment-rollback", "deployment-restart", "pod-drain", "pod-restart")
+WRITE_PATHS = (
+    "kube_deployment-set_config",
+    "kube_deployment-rollback",
+    "kube_deployment-restart",
+    "pod-drain",
+    "pod-restart",
+)
 
 
 @pytest.mark.parametrize("name", ALL)

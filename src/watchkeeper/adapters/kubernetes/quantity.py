@@ -30,6 +30,14 @@ def canonical(text: str) -> str:
     return _spelled(_up_to_milli(number * _DECIMAL[suffix]), _DECIMAL)
 
 
+def worth(text: str) -> float:
+    """In units: bytes of memory, CPUs. 0 for what is no quantity."""
+    if not re.fullmatch(QUANTITY, text):
+        return 0.0
+    suffix = text.lstrip("0123456789.")
+    return float(Fraction(text.removesuffix(suffix)) * (_BINARY.get(suffix) or _DECIMAL[suffix]))
+
+
 def _up_to_milli(value: Fraction) -> Fraction:
     """The server keeps no less than a thousandth, rounded up."""
     return Fraction(-(-value * 1000 // 1), 1000)
