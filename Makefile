@@ -25,8 +25,8 @@ test: setup ## the whole suite; WATCHKEEPER_REQUIRE_PEERS=1 turns skips into fai
 	@$(PY) -m pytest $(ARGS) -n 3 --dist loadfile --no-loadscope-reorder $(wildcard $(WAITING))
 
 lint: setup
-	@$(VENV)/bin/ruff check src tests bench
-	@$(VENV)/bin/ruff format --check src tests bench
+	@$(VENV)/bin/ruff check src guard tests bench
+	@$(VENV)/bin/ruff format --check src guard tests bench
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
