@@ -37,6 +37,10 @@ class Counter:
         self._waiting = 0
         self._known: OrderedDict[bytes, int] = OrderedDict()
 
+    def warm(self, tokenize: Tokenize) -> None:
+        """Load the tokenizer before the first call needs it."""
+        self._thread.submit(tokenize, "warm")
+
     async def count(self, body: Mapping[str, object], model: str, tokenize: Tokenize, to: int) -> int:
         """The tokens of a prompt, or any number above `to` when it has more."""
         if self._waiting >= WAITING:

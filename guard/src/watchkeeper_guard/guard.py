@@ -20,6 +20,7 @@ from watchkeeper_guard.rules import Doubt, Mode, Rule, Rules
 from watchkeeper_guard.runs import MemoryRuns, Runs, RunState, StateBusyError
 
 MAX_UNDER_WAY = 50_000
+SETTLE_TRIES = 5
 NO_RULES = Finding("", "guard_no_rules", 503, "the guard has no rules yet, and is set to refuse then", Weight.DOUBT)
 BROKEN = Finding("", "guard_in_doubt", 503, "the guard failed, and a rule is set to refuse then", Weight.DOUBT)
 
@@ -54,6 +55,7 @@ class Guard:
         self.reports = Reports() if reports is None else reports
         self._on_start, self._clock = on_start, clock
         self._rules: Rules | None = None
+        self.unsettled = 0
         self._lock = threading.Lock()
         self._under_way: OrderedDict[str, _UnderWay] = OrderedDict()
 
@@ -127,12 +129,18 @@ class Guard:
     def _correct(self, call: _UnderWay, tokens: int, micro_usd: int) -> None:
         if not tokens and not micro_usd:
             return
-        try:
-            self.runs.update(
-                call.run_key, self._clock(), lambda run: (run.corrected(tokens, micro_usd) if run.calls else None, None)
-            )
-        except StateBusyError:
-            return  # stays charged with what was expected
+
+        def step(run: RunState) -> tuple[RunState | None, None]:
+            # a run that was forgotten meanwhile was not charged either
+            return (run.corrected(tokens, micro_usd) if run.calls else None), None
+
+        for _ in range(SETTLE_TRIES):
+            try:
+                self.runs.update(call.run_key, self._clock(), step)
+                return
+            except StateBusyError:
+                continue
+        self.unsettled += 1  # stays charged with what was expected
 
     def broken(self, request: Request | None) -> Verdict:
         """What to do when judging itself failed: refused if a rule about the call, or any where there is no telling
@@ -152,7 +160,7 @@ class Guard:
             (() if verdict.refusal is None else (verdict.refusal,), Outcome.REFUSED),
             (verdict.audited, Outcome.AUDITED),
             (verdict.doubts, Outcome.DOUBTED),
-            (verdict.marks, Outcome.MARKED),
+            (verdict.marks if verdict.allowed else (), Outcome.MARKED),
         )
         for found, outcome in told:
             if found:

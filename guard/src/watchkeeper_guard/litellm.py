@@ -52,14 +52,17 @@ class LiteLLMGuard(CustomLogger):  # type: ignore[misc]  # LiteLLM is not instal
 
     def __init__(self) -> None:
         super().__init__()
-        self._running = Running()
-        self._counter = Counter()
         self._models: dict[str, _Model] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._running, self._counter = Running(), Counter()
+        self._counter.warm(partial(_tokens, ""))
 
     @property
     def running(self) -> Running:
         if self._running.pid != os.getpid():  # forked: locks and threads are the parent's
-            self._running, self._counter = Running(), Counter()
+            self._begin()
         return self._running
 
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: Data, call_type: str) -> None:

@@ -41,6 +41,7 @@ class Running:
             "reports_waiting": len(reports),
             "reports_dropped": reports.dropped,
             "under_way": self.guard.under_way,
+            "unsettled": self.guard.unsettled,
             "runs_forgotten": self.runs.forgotten,
             "runs_torn": self.runs.torn,
             "hook_ms": asdict(self.timings.quantiles()),
