@@ -96,8 +96,11 @@ def test_a_run_has_so_many_calls() -> None:
 
 @pytest.mark.parametrize(("on_doubt", "expected"), [("open", ""), ("closed", "run_unknown")])
 def test_without_a_run_a_rule_about_runs_is_in_doubt(on_doubt: str, expected: str) -> None:
-    for kind, limits in (("iterations", {"max_calls": 9}), ("loop", {"max_repeats": 2})):
-        assert code(judged(rule(kind, on_doubt=on_doubt, **limits), a_call(run=""))) == expected
+    for about_runs in (
+        rule("iterations", max_calls=9, on_doubt=on_doubt),
+        rule("loop", max_repeats=2, on_doubt=on_doubt),
+    ):
+        assert code(judged(about_runs, a_call(run=""))) == expected
 
 
 def test_what_is_known_of_a_run_and_cannot_be_read_is_a_doubt_that_may_be_tried_again() -> None:

@@ -13,7 +13,7 @@ from watchkeeper_guard.rules import Rules
 
 def rule(kind: str, *, id: str = "", match: dict[str, str] | None = None, **given: Any) -> RuleJson:
     """`mode`, `on_doubt` and `until` are the rule's own; everything else is its limits."""
-    own = {name: given.pop(name) for name in ("mode", "on_doubt", "until") if name in given}
+    own: RuleJson = {name: given.pop(name) for name in ("mode", "on_doubt", "until") if name in given}
     return {"id": id or kind, "kind": kind, "match": match or {}, "limits": given, **own}
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import httpx
 
 MOST = 64 << 20
+MAYBE_PAID = (408, 499, 504)
+"""Time-outs: the model may have answered all the same."""
 
 
 def transport(local: Local, inner: httpx.BaseTransport | None = None) -> httpx.BaseTransport:
@@ -108,10 +110,10 @@ def _answer(refused: RefusedError, request: httpx.Request) -> httpx.Response:
 
 
 def _ended(reply: httpx.Response, ticket: Ticket, body: dict[str, Any]) -> httpx.Response:
-    if reply.status_code >= 400 and reply.status_code not in (408, 499, 504):
-        ticket.failed()
-    elif body.get("stream"):
+    if reply.status_code in MAYBE_PAID or (reply.is_success and body.get("stream")):
         ticket.lost()
+    elif not reply.is_success:
+        ticket.failed()
     else:
         _settled(reply, ticket)
     for mark in ticket.marks:
