@@ -35,6 +35,7 @@ bench: setup ## benchmarks that need no data
 	@$(PY) -m bench.ledger --short
 	@$(PY) -m bench.policy --short
 	@$(PY) -m bench.revoke --short
+	@$(PY) -m bench.guard --short
 
 chaos: setup ## make chaos SUITE=watch|authority|ledger|tamper RUNS=200 SEED=1
 	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) $(if $(DATABASE),--database $(DATABASE)) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)

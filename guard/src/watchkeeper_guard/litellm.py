@@ -66,7 +66,8 @@ class LiteLLMGuard(CustomLogger):  # type: ignore[misc]  # LiteLLM is not instal
         return self._running
 
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: Data, call_type: str) -> None:
-        running, begun, counted = self.running, time.perf_counter_ns(), False
+        running, counted = self.running, False
+        begun, begun_cpu = time.perf_counter_ns(), time.thread_time_ns()
         request: Request | None = None
         try:
             request = self._request(user_api_key_dict, data)
@@ -78,7 +79,10 @@ class LiteLLMGuard(CustomLogger):  # type: ignore[misc]  # LiteLLM is not instal
             log.error("watchkeeper-guard: %s while judging a call", type(error).__name__, exc_info=error)
             verdict = running.guard.broken(request)
         finally:
-            (running.counted if counted else running.timings).add(time.perf_counter_ns() - begun)
+            took, took_cpu = time.perf_counter_ns() - begun, time.thread_time_ns() - begun_cpu
+            (running.counted if counted else running.timings).add(took)
+            if not counted:  # other calls run while one waits to be counted
+                running.cpu.add(took_cpu)
         if verdict.refusal is not None:
             raise _refused(verdict.refusal)
         if verdict.marks:

@@ -7,8 +7,7 @@ It does NOT hold for images, audio and files (`opaque`), nor for a tokenizer tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from watchkeeper_guard.request import Size
 
@@ -18,7 +17,8 @@ TOOLS_TOKENS = 512
 """What a provider may say to a model about tools as such."""
 LIKELY = 0.4
 """Tokens a byte that ordinary text does not exceed: English 0.22, Chinese 0.26 to 0.43, code 0.38 (measured)."""
-MAX_NODES = 100_000
+MAX_NODES = 20_000
+"""Of a prompt with more values the rest is not looked at: it counts as one more opaque part."""
 PROMPT_KEYS = ("messages", "input", "prompt", "system", "instructions", "tools", "functions", "response_format", "text")
 OPAQUE = frozenset(
     {
@@ -29,30 +29,22 @@ OPAQUE = frozenset(
 _LARGE = 1 << 18
 
 
-@dataclass
-class _Sum:
-    bytes: int = 0
-    nodes: int = 0
-    opaque: int = 0
-
-
 def measure(body: Mapping[str, object]) -> Size:
     """The size of a request in any usual form: chat, responses, Anthropic's messages, completions, embeddings."""
-    total = _Sum()
-    for text in _texts(body, total):
-        total.bytes += _bytes(text)
-    upper = total.bytes + NODE_TOKENS * total.nodes
+    found, nodes, opaque = _walk(body)
+    size = sum(map(_bytes, found))
+    upper = size + NODE_TOKENS * nodes
     upper += TOOLS_TOKENS if body.get("tools") or body.get("functions") else 0
     return Size(
         upper=upper,
-        estimate=min(upper, int(total.bytes * LIKELY) + total.nodes + 3),
-        opaque=total.opaque + (total.nodes > MAX_NODES),
+        estimate=min(upper, int(size * LIKELY) + nodes + 3),
+        opaque=opaque + (nodes > MAX_NODES),
     )
 
 
-def texts(body: Mapping[str, object]) -> Iterator[str]:
-    """All text of a prompt."""
-    return _texts(body, _Sum())
+def texts(body: Mapping[str, object]) -> Sequence[str]:
+    """All text of a prompt, the names of its fields included."""
+    return _walk(body)[0]
 
 
 def output_of(body: Mapping[str, object]) -> int | None:
@@ -64,24 +56,27 @@ def output_of(body: Mapping[str, object]) -> int | None:
     return max(most) * times if most else None
 
 
-def _texts(body: Mapping[str, object], total: _Sum) -> Iterator[str]:
+def _walk(body: Mapping[str, object]) -> tuple[list[str], int, int]:
+    """All text, how many values there are, and how many of them are opaque. It is most of the hook's time."""
+    found: list[str] = []
+    nodes = opaque = 0
     stack: list[object] = [body[name] for name in PROMPT_KEYS if name in body]
-    while stack and total.nodes <= MAX_NODES:
+    while stack and nodes <= MAX_NODES:
         value = stack.pop()
-        total.nodes += 1
+        nodes += 1
         if isinstance(value, str):
-            yield value
-        elif isinstance(value, list | tuple):
+            found.append(value)
+        elif isinstance(value, list):
             stack += value
-        elif isinstance(value, Mapping):
+        elif isinstance(value, dict):
             if value.get("type") in OPAQUE:
-                total.opaque += 1
-                continue
-            for name, each in value.items():
-                total.bytes += len(str(name)) * 4
-                stack.append(each)
+                opaque += 1
+            else:
+                found += map(str, value)
+                stack += value.values()
         elif value is not None:
-            yield str(value)
+            found.append(str(value))
+    return found, nodes, opaque
 
 
 def _bytes(text: str) -> int:

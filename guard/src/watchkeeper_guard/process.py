@@ -20,7 +20,7 @@ class Running:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = from_environment() if settings is None else settings
-        self.pid, self.timings, self.counted = os.getpid(), Timings(), Timings()
+        self.pid, self.timings, self.cpu, self.counted = os.getpid(), Timings(), Timings(), Timings()
         state = State(self.settings.state_dir)
         _forget_dead_workers(state)
         self.runs = SharedRuns(state.directory / "runs.bin")
@@ -45,6 +45,7 @@ class Running:
             "runs_forgotten": self.runs.forgotten,
             "runs_torn": self.runs.torn,
             "hook_ms": asdict(self.timings.quantiles()),
+            "hook_cpu_ms": asdict(self.cpu.quantiles()),
             "hook_counted_ms": asdict(self.counted.quantiles()),
         }
 

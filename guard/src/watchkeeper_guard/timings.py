@@ -13,6 +13,7 @@ class Quantiles:
     """Milliseconds."""
 
     count: int
+    least: float
     p50: float
     p99: float
     most: float
@@ -32,6 +33,6 @@ class Timings:
     def quantiles(self) -> Quantiles:
         kept = sorted(self._kept.copy())
         if not kept:
-            return Quantiles(0, 0.0, 0.0, 0.0)
+            return Quantiles(0, 0.0, 0.0, 0.0, 0.0)
         p50, p99 = (kept[min(len(kept) - 1, int(len(kept) * share))] for share in (0.5, 0.99))
-        return Quantiles(self._seen, p50 / 1e6, p99 / 1e6, kept[-1] / 1e6)
+        return Quantiles(self._seen, kept[0] / 1e6, p50 / 1e6, p99 / 1e6, kept[-1] / 1e6)

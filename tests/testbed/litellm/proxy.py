@@ -69,7 +69,10 @@ class LiteLLM:
         self.config = directory / "litellm.yaml"
         self.config.write_text(yaml.safe_dump(self._settings(models)))
         command = [str(part) for part in (installation.command, "--config", self.config)]
-        command += ["--host", LOOPBACK, "--port", str(self.port), "--num_workers", str(workers)]
+        command += ["--host", LOOPBACK, "--port", str(self.port)]
+        if workers > 1:
+            # a worker that takes longer to start than this is killed by its parent, again and again
+            command += ["--num_workers", str(workers), "--timeout_worker_healthcheck", str(_READY_WITHIN_S)]
         self._child = ChildProcess("litellm", command, log=self.log, env=self._environment(directory), cwd=directory)
         self.admin = Admin(self.base_url, self.admin_key)
         if database is not None:
