@@ -3,8 +3,10 @@
 `hook_p99` is the time inside the hook, measured there, of calls that need no counting: histories of up to 20 kB, one
 after the other, under hundreds of rules of every kind. Without a goal: `hook_cpu_p99`, the processor's time in it;
 `hook_p99_busy`, the same with eight calls at a time, which is more than the proxy can serve here, so that its threads
-wait for each other; `hook_counted_p99`, of the few calls that come near a limit and are counted. `pause_to_refused_p99` goes from the daemon's word (here the testbed's rule server) to the
-first refusal in a caller's hands; the caller asks again and again, so its last good answer is in the time.
+wait for each other; `hook_counted_p99`, of the few calls that come near a limit and are counted.
+
+`pause_to_refused_p99` goes from the daemon's word (here the testbed's rule server) to the first refusal in a caller's
+hands; the caller asks again and again, so its last good answer is in the time.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ API_VERSION = "watchkeeper.dev/guard-rules/v1"
 MAX_RULES = 10_000
 MAX_NAME = 256
 _MOST = 1 << 40
+_AMOUNT = re.compile(r"[0-9]{1,6}([.][0-9]{1,6})?", re.ASCII)
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -206,13 +208,9 @@ def _micro_usd(value: object, place: str) -> int | None:
     """Text, not a number: money has no binary fractions, and the canonical form no floats."""
     if value is None:
         return None
-    try:
-        amount = Decimal(value) * 1_000_000 if isinstance(value, str) and len(value) < 32 else Decimal("NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or not 0 <= amount <= _MOST or amount != int(amount):
-        raise RulesError(place, 'must be an amount as text with at most six decimals, such as "0.25"')
-    return int(amount)
+    if not isinstance(value, str) or _AMOUNT.fullmatch(value) is None:
+        raise RulesError(place, 'must be an amount below a million as text with at most six decimals, such as "0.25"')
+    return int(Decimal(value) * 1_000_000)
 
 
 def _iterations(keys: _Keys) -> Limits:
