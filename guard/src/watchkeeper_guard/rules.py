@@ -127,11 +127,13 @@ class Rule:
         limits = self.limits
         return isinstance(limits, Iterations | Loop) or (isinstance(limits, Budget) and limits.per is Per.RUN)
 
-    def holds_at(self, now: float) -> bool:
-        return self.until is None or self.until.timestamp() > now
-
     def matches(self, request: Request) -> bool:
         return all(value in request.names(name) for name, value in self.match.exact())
+
+
+_Place = tuple[str, str]
+_Entry = tuple[Rule, float, tuple[_Place, ...]]
+"""A rule in the index: until when it holds, and what it matches beside the place where it stands."""
 
 
 @dataclass(frozen=True)
@@ -141,15 +143,17 @@ class Rules:
     version: int
     digest: str
     rules: tuple[Rule, ...]
-    _index: Mapping[tuple[str, str], tuple[Rule, ...]] = field(repr=False, compare=False, default_factory=dict)
+    _index: Mapping[_Place, tuple[_Entry, ...]] = field(repr=False, compare=False, default_factory=dict)
 
     @classmethod
     def of(cls, version: int, digest: str, rules: tuple[Rule, ...]) -> Rules:
-        index: dict[tuple[str, str], tuple[Rule, ...]] = {}
+        index: dict[_Place, list[_Entry]] = {}
         for rule in rules:
-            place = next(rule.match.exact(), (ANY, ANY))
-            index[place] = (*index.get(place, ()), rule)
-        return cls(version, digest, rules, index)
+            place, *others = (*rule.match.exact(), (ANY, ANY))
+            until = float("inf") if rule.until is None else rule.until.timestamp()
+            entry = rule, until, tuple(each for each in others if each != (ANY, ANY))
+            index.setdefault(place, []).append(entry)
+        return cls(version, digest, rules, {place: tuple(entries) for place, entries in index.items()})
 
     def matching(self, request: Request, now: float) -> list[Rule]:
         """The rules about this call that are not over, in no particular order."""
@@ -157,4 +161,8 @@ class Rules:
         for name in FIELDS:
             for value in request.names(name):
                 found += self._index.get((name, value), ())
-        return [rule for rule in found if rule.holds_at(now) and rule.matches(request)]
+        return [
+            rule
+            for rule, until, others in found
+            if until > now and (not others or all(value in request.names(name) for name, value in others))
+        ]
