@@ -75,7 +75,7 @@ def test_check_tells_what_a_document_holds_or_what_is_wrong(tmp_path: Path, caps
 
 def test_show_tells_what_stands_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["show", str(tmp_path)]) == 0
-    State(tmp_path).keep(document(4, rule("iterations", max_calls=1)))
+    State(tmp_path).tell(document(4, rule("iterations", max_calls=1)))
     (tmp_path / "worker-1.json").write_text('{"refused": 2}')
     assert commands.main(["show", str(tmp_path)]) == 0
     said = capsys.readouterr().out

@@ -101,10 +101,17 @@ def test_what_is_not_whole_or_not_right_changes_nothing(tmp_path: Path, raw: byt
     stream.take(envelope(document(1, PAUSE)))
     with pytest.raises(RulesError):
         stream.take(raw)
+    stream.keep()
     (tmp_path / "rules.json").write_bytes(raw)
     stream.follow()
     assert version(guard) == 1
     assert (tmp_path / "rules.bad").read_bytes() == raw
+    kept = state.load()
+    assert kept is not None
+    assert kept.version == 1  # the copy that a loss of power leaves whole
+    (tmp_path / "rules.durable.json").write_bytes(raw)
+    with pytest.raises(RulesError):
+        state.load()
     assert state.load() is None
 
 

@@ -1,7 +1,7 @@
 """The last rules on disk: written whole or not at all, and checked by their digest when they are read.
 
-All workers on a host read the same file. What cannot be read is put aside and counts as no rules; it does NOT notice
-somebody who may write the file and computes the digest again.
+Twice: at once in a file that all workers of a host follow, and a moment later in one that a loss of power leaves whole.
+What cannot be read is put aside. It does NOT notice somebody who may write the files and computes the digest again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from watchkeeper_guard.document import RulesError, digest_of, parse
 from watchkeeper_guard.rules import Rules
 
 RULES = "rules.json"
+DURABLE = "rules.durable.json"
 MAX_BYTES = 16 << 20
 
 Stamp = tuple[int, int, int]
@@ -38,23 +39,31 @@ class State:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def load(self) -> Rules | None:
-        """The rules that were kept; None: there are none. Raises RulesError where there is something else, which is put
-        aside under another name."""
-        try:
-            with self.rules_file.open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        try:
-            return read_envelope(raw)
-        except RulesError:
-            with contextlib.suppress(FileNotFoundError):
-                self.rules_file.replace(self.rules_file.with_suffix(".bad"))
-            raise
+        """The newest rules that were kept; None: there are none. What is something else is put aside under another name;
+        raises RulesError where that leaves nothing."""
+        found: list[Rules] = []
+        wrong: list[RulesError] = []
+        for file in (self.rules_file, self.directory / DURABLE):
+            try:
+                with file.open("rb") as opened:
+                    found.append(read_envelope(opened.read(MAX_BYTES + 1)))
+            except FileNotFoundError:
+                continue
+            except RulesError as error:
+                wrong.append(error)
+                with contextlib.suppress(FileNotFoundError):
+                    file.replace(file.with_suffix(".bad"))
+        if wrong and not found:
+            raise wrong[0]
+        return max(found, key=lambda rules: rules.version, default=None)
+
+    def tell(self, document: object) -> None:
+        """The other workers, and the next start unless the power goes, have the document from here on."""
+        self.write(RULES, envelope(document))
 
     def keep(self, document: object) -> None:
-        """The document is on the disk when this returns."""
-        self.write(RULES, envelope(document), durable=True)
+        """The document is on the disk when this returns, which may take its time."""
+        self.write(DURABLE, envelope(document), durable=True)
 
     def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
         """The file, whole or as it was before."""

@@ -1,4 +1,4 @@
-"""Three small threads beside the calls: one follows the rules on disk, one gets newer ones, one reports.
+"""Four small threads beside the calls: one follows the rules on disk, one gets newer ones, one keeps them, one reports.
 
 Of the workers on one host only the holder of a lock asks the daemon; the rest see its file within `FOLLOW_S`. When it
 ends, the kernel gives the lock back and another takes over. With the daemon away the last rules stand. Rules of a lower
@@ -39,14 +39,15 @@ class Stream:
         self._guard, self._state, self._daemon, self._stats = guard, state, daemon, stats
         self._instance = instance
         self._stopped, self._stamp = threading.Event(), _NEVER
-        self._lock = threading.Lock()
+        self._lock, self._arrived = threading.Lock(), threading.Event()
+        self._to_keep: object | None = None
         self._pending: tuple[str, list[tuple[Line, Tally]], int] | None = None
         self._told_version = 0
         self._last_error = ""
 
     def start(self) -> None:
         self.follow()  # the last rules stand before the first call is judged
-        parts = [self._following] + ([] if self._daemon is None else [self._asking, self._reporting])
+        parts = [self._following] + ([] if self._daemon is None else [self._asking, self._keeping, self._reporting])
         for part in parts:
             threading.Thread(target=part, name=f"watchkeeper-guard{part.__name__}", daemon=True).start()
 
@@ -109,13 +110,33 @@ class Stream:
                 self._stopped.wait(pause.next())
 
     def take(self, raw: bytes) -> None:
-        """Rules that arrived: into force first, then on disk for the other workers and the next start."""
+        """Rules that arrived: into force first, then to the other workers, then kept. A pause is not kept waiting by the
+        disk's handling of the rules before it."""
         document = open_envelope(raw)
         rules, known = parse(document), self._guard.rules
         if known is not None and rules.version <= known.version:
             raise RulesError("document.version", f"is {rules.version}, and {known.version} is in force")
         self._guard.put(rules)
-        self._state.keep(document)
+        self._state.tell(document)
+        with self._lock:
+            self._to_keep = document
+        self._arrived.set()
+
+    def _keeping(self) -> None:
+        while not self._stopped.is_set():
+            if self._arrived.wait(FOLLOW_S):
+                self.keep()
+
+    def keep(self) -> None:
+        """The newest document that arrived; those before it need no keeping any more."""
+        self._arrived.clear()
+        with self._lock:
+            document, self._to_keep = self._to_keep, None
+        if document is not None:
+            try:
+                self._state.keep(document)
+            except OSError as error:
+                self._complain(f"the rules cannot be kept on disk: {error}")
 
     def _reporting(self) -> None:
         pause = _Pause()
