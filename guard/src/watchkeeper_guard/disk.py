@@ -39,8 +39,8 @@ class State:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def load(self) -> Rules | None:
-        """The newest rules that were kept; None: there are none. What is something else is put aside under another name;
-        raises RulesError where that leaves nothing."""
+        """The newest rules that were kept; None: there are none. What is something else is put aside under another
+        name; raises RulesError where that leaves nothing."""
         found: list[Rules] = []
         wrong: list[RulesError] = []
         for file in (self.rules_file, self.directory / DURABLE):

@@ -110,8 +110,8 @@ class Stream:
                 self._stopped.wait(pause.next())
 
     def take(self, raw: bytes) -> None:
-        """Rules that arrived: into force first, then to the other workers, then kept. A pause is not kept waiting by the
-        disk's handling of the rules before it."""
+        """Rules that arrived: into force first, then to the other workers, then kept. No pause waits for what the disk
+        still does with the rules before it."""
         document = open_envelope(raw)
         rules, known = parse(document), self._guard.rules
         if known is not None and rules.version <= known.version:
