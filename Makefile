@@ -25,8 +25,8 @@ test: setup ## the whole suite; WATCHKEEPER_REQUIRE_PEERS=1 turns skips into fai
 	@$(PY) -m pytest $(ARGS) -n 3 --dist loadfile --no-loadscope-reorder $(wildcard $(WAITING))
 
 lint: setup
-	@$(VENV)/bin/ruff check src tests bench
-	@$(VENV)/bin/ruff format --check src tests bench
+	@$(VENV)/bin/ruff check src guard tests bench
+	@$(VENV)/bin/ruff format --check src guard tests bench
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
@@ -35,6 +35,7 @@ bench: setup ## benchmarks that need no data
 	@$(PY) -m bench.ledger --short
 	@$(PY) -m bench.policy --short
 	@$(PY) -m bench.revoke --short
+	@$(PY) -m bench.guard --short
 
 chaos: setup ## make chaos SUITE=watch|authority|ledger|tamper RUNS=200 SEED=1
 	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) $(if $(DATABASE),--database $(DATABASE)) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)
