@@ -14,6 +14,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from tests.testbed.clouds.aws import AwsServer
     from tests.testbed.kubernetes import Installation as Kubernetes
     from tests.testbed.kubernetes import NodeCluster, PlaneCluster
     from tests.testbed.litellm import Installation, LiteLLM
@@ -94,6 +95,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     from tests.testbed.s3 import s3_server
 
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServer]:
+    """The control planes of AWS in one account; make the things that you change."""
+    from tests.testbed.clouds.aws import aws_server
+
+    with aws_server(tmp_path_factory.mktemp("aws")) as server:
         yield server
 
 
