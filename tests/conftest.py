@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.testbed.clouds.aws import AwsServer
+    from tests.testbed.clouds.gcp import GcpFake
     from tests.testbed.kubernetes import Installation as Kubernetes
     from tests.testbed.kubernetes import NodeCluster, PlaneCluster
     from tests.testbed.litellm import Installation, LiteLLM
@@ -232,3 +233,13 @@ def alertmanager(tmp_path: Path) -> Iterator[Callable[..., Alertmanager]]:
 
     with ExitStack() as running:
         yield lambda **given: running.enter_context(Alertmanager(tmp_path / "alertmanager", **given))
+
+
+@pytest.fixture
+def gcp() -> Iterator[GcpFake]:
+    """A project of GCP; it may not have answered with anything that the discovery document does not know."""
+    from tests.testbed.clouds.gcp import GcpFake
+
+    with GcpFake() as fake:
+        yield fake
+    assert fake.broken == []

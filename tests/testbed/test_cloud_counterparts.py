@@ -6,12 +6,23 @@ What is asserted of moto is what 5.2.5 really does, gaps included: when a later 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
+from google.api_core.exceptions import (
+    BadRequest,
+    Forbidden,
+    InternalServerError,
+    NotFound,
+    PreconditionFailed,
+)
 
 from tests.testbed.clouds.aws import AwsServer
+from tests.testbed.clouds.gcp import REGION, ZONE, GcpFake
+from tests.testbed.clouds.gcp_world import PROJECT
 from tests.testbed.clouds.moto_server import operation, writes
 
 
@@ -206,3 +217,211 @@ class TestAws:
     def test_a_read_is_told_from_a_write(self, request_: tuple[str, str, str, bytes], name: str, write: bool) -> None:
         assert operation(*request_) == name
         assert writes(name) is write
+
+
+def google(client: str, fake: GcpFake) -> Any:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import compute_v1
+
+    made, credentials = getattr(compute_v1, f"{client}Client"), cast(Any, AnonymousCredentials)()
+    return made(credentials=credentials, client_options={"api_endpoint": fake.url})
+
+
+def at(id_: str, name: str) -> dict[str, str]:
+    """The arguments that name a thing."""
+    place, _, found = id_.partition("/")
+    scope = {} if place == "global" else {"zone" if place.count("-") == 2 else "region": place}
+    return {"project": PROJECT, name: found, **scope}
+
+
+def finished(fake: GcpFake, operation: Any) -> Any:
+    """The operation when it is done. The clients' own futures ask googleapis.com, whatever endpoint was given."""
+    scope = "Zone" if operation.zone else "Region" if operation.region else "Global"
+    place = {scope.lower(): (operation.zone or operation.region).rsplit("/", 1)[-1]} if scope != "Global" else {}
+    asked = {"project": PROJECT, "operation": operation.name, **place}
+    found = google(f"{scope}Operations", fake).wait(request=asked)
+    assert found.status.name == "DONE"
+    return found
+
+
+class TestGcp:
+    def test_an_operation_goes_its_way_and_is_found_by_its_request(self, gcp: GcpFake) -> None:
+        id_, instances, operations = gcp.instance(), google("Instances", gcp), google("ZoneOperations", gcp)
+        gcp.world.pace = 3
+        key = str(uuid4())
+        started = instances.stop_unary(request={**at(id_, "instance"), "request_id": key})
+        assert started.status.name == "PENDING"
+        assert (started.operation_type, started.client_operation_id) == ("stop", key)
+        named = {"project": PROJECT, "zone": ZONE, "operation": started.name}
+        assert operations.get(request=named).status.name == "RUNNING"
+        assert instances.get(request=at(id_, "instance")).status == "STOPPING"
+        assert operations.get(request=named).status.name == "DONE"
+        found = instances.get(request=at(id_, "instance"))
+        assert (found.status, bool(found.last_stop_timestamp)) == ("TERMINATED", True)
+        asked = {"project": PROJECT, "zone": ZONE, "filter": f'clientOperationId = "{key}"'}
+        assert [one.name for one in operations.list(request=asked)] == [started.name]
+        other = {**asked, "filter": f'(operationType = "reset") AND (targetId = "{found.id}")'}
+        assert list(operations.list(request=other)) == []
+
+    def test_one_request_id_has_one_effect(self, gcp: GcpFake) -> None:
+        id_, instances = gcp.instance(), google("Instances", gcp)
+        asked = {**at(id_, "instance"), "request_id": str(uuid4())}
+        first, second = (instances.reset_unary(request=asked).name for _ in range(2))
+        assert first == second
+        assert (gcp.fields("instance", id_)["resets"], gcp.effects()) == (1, 1)
+        for wrong in ("not-a-uuid", str(UUID(int=0))):
+            with pytest.raises(BadRequest, match="requestId"):
+                instances.reset_unary(request={**asked, "request_id": wrong})
+        assert gcp.journal == [f"instances.reset projects/{PROJECT}/zones/{id_.replace('/', '/instances/')}"]
+
+    def test_waiting_ends_when_the_operation_is_done_or_held(self, gcp: GcpFake) -> None:
+        id_, instances = gcp.instance("TERMINATED"), google("Instances", gcp)
+        finished(gcp, instances.start_unary(request=at(id_, "instance")))
+        assert gcp.fields("instance", id_)["status"] == "RUNNING"
+        started = instances.stop_unary(request=at(id_, "instance"))
+        waiting = {"project": PROJECT, "zone": ZONE, "operation": started.name}
+        with gcp.held():
+            assert google("ZoneOperations", gcp).wait(request=waiting).status.name == "PENDING"
+        assert google("ZoneOperations", gcp).wait(request=waiting).status.name == "DONE"
+
+    def test_an_operation_that_fails_changes_nothing(self, gcp: GcpFake) -> None:
+        id_, instances = gcp.instance("TERMINATED"), google("Instances", gcp)
+        gcp.fail_next()
+        ended = finished(gcp, instances.start_unary(request=at(id_, "instance")))
+        assert [(one.code, one.message) for one in ended.error.errors] == [
+            ("ZONE_RESOURCE_POOL_EXHAUSTED", "no capacity")
+        ]
+        assert (gcp.fields("instance", id_)["status"], gcp.effects()) == ("TERMINATED", 0)
+
+    def test_errors_have_googles_shape(self, gcp: GcpFake) -> None:
+        instances = google("Instances", gcp)
+        with pytest.raises(NotFound) as absent:
+            instances.get(request=at(f"{ZONE}/none", "instance"))
+        assert absent.value.errors[0]["reason"] == "notFound"
+        gcp.throttle_next()
+        with pytest.raises(Forbidden) as slow:
+            instances.get(request=at(gcp.instance(), "instance"))
+        assert (slow.value.errors[0]["domain"], slow.value.errors[0]["reason"]) == ("usageLimits", "rateLimitExceeded")
+        gcp.token = "a-token"
+        refused_ = httpx.get(f"{gcp.url}/compute/v1/projects/{PROJECT}/zones/{ZONE}/instances", trust_env=False)
+        assert (refused_.status_code, refused_.json()["error"]["status"]) == (401, "UNAUTHENTICATED")
+        stopped = gcp.instance("TERMINATED")
+        gcp.token = ""
+        with pytest.raises(BadRequest) as unready:
+            instances.reset_unary(request=at(stopped, "instance"))
+        assert unready.value.errors[0]["reason"] == "resourceNotReady"
+
+    @pytest.mark.parametrize("place", [ZONE, REGION])
+    def test_a_group_is_resized_and_comes_to_its_size_later(self, gcp: GcpFake, place: str) -> None:
+        group = gcp.group(2, place)
+        client = google("InstanceGroupManagers" if place == ZONE else "RegionInstanceGroupManagers", gcp)
+        named = at(group, "instance_group_manager")
+        with gcp.stuck():
+            finished(gcp, client.resize_unary(request={**named, "size": 4}))
+            found = client.get(request=named)
+            assert (found.target_size, found.status.is_stable, found.current_actions.creating) == (4, False, 2)
+        assert gcp.fields("instance_group", group) == {"target_size": 4, "size": 4, "stable": True}
+        gcp.write("instance_group", group, {"target_size": 1})
+        listed = client.list(request={key: value for key, value in named.items() if key != "instance_group_manager"})
+        assert [one.target_size for one in listed] == [1]
+        assert len(gcp.managed_instances(group)) == 1
+
+    @pytest.mark.parametrize("place", [ZONE, REGION])
+    def test_an_instance_of_a_group_is_made_anew(self, gcp: GcpFake, place: str) -> None:
+        group = gcp.group(2, place)
+        first, second = gcp.managed_instances(group)
+        zonal = place == ZONE
+        client = google("InstanceGroupManagers" if zonal else "RegionInstanceGroupManagers", gcp)
+        body = (
+            "instance_group_managers_recreate_instances_request"
+            if zonal
+            else "region_instance_group_managers_recreate_request"
+        )
+        named = at(group, "instance_group_manager")
+        zone = ZONE if zonal else f"{REGION}-a"
+        before = {one: gcp.fields("managed_instance", one)["id"] for one in (first, second)}
+        victims = {"instances": [f"zones/{zone}/instances/{first.rsplit('/', 1)[-1]}"]}
+        with gcp.stuck():
+            finished(gcp, client.recreate_instances_unary(request={**named, f"{body}_resource": victims}))
+            actions = {str(one.id): one.current_action for one in client.list_managed_instances(request=named)}
+            assert actions == {before[first]: "RECREATING", before[second]: "NONE"}
+        assert gcp.fields("managed_instance", first)["id"] != before[first]
+        assert gcp.fields("managed_instance", second)["id"] == before[second]
+        with pytest.raises(BadRequest, match="not a member"):
+            client.recreate_instances_unary(
+                request={**named, f"{body}_resource": {"instances": [f"zones/{zone}/instances/none"]}}
+            )
+
+    @pytest.mark.parametrize("place", ["global", REGION])
+    def test_traffic_moves_under_the_fingerprint_alone(self, gcp: GcpFake, place: str) -> None:
+        first, second = gcp.group(1), gcp.group(1)
+        id_ = gcp.backend_service({first: 1.0, second: 0.5}, place)
+        client = google("BackendServices" if place == "global" else "RegionBackendServices", gcp)
+        named = at(id_, "backend_service")
+        found = client.get(request=named)
+        backends = list(found.backends)
+        backends[0].capacity_scaler = 0.0
+        change = {"backends": backends, "fingerprint": found.fingerprint}
+        finished(gcp, client.patch_unary(request={**named, "backend_service_resource": change}))
+        names = [f"capacity:{one.partition('/')[2]}" for one in (first, second)]
+        assert gcp.fields("backend_service", id_) == {names[0]: 0.0, names[1]: 0.5}
+        with pytest.raises(PreconditionFailed) as stale:
+            client.patch_unary(request={**named, "backend_service_resource": change})
+        assert stale.value.errors[0]["reason"] == "conditionNotMet"
+        backends[0].capacity_scaler = 0.05
+        with pytest.raises(BadRequest, match="capacityScaler"):
+            client.patch_unary(request={**named, "backend_service_resource": {"backends": backends}})
+
+    def test_an_autoscaler_keeps_its_group_within_bounds(self, gcp: GcpFake) -> None:
+        group = gcp.autoscaler(gcp.group(2), least=1, most=5)
+        client = google("Autoscalers", gcp)
+        name = group.partition("/")[2]
+        asked = {"project": PROJECT, "zone": ZONE, "autoscaler": name}
+        change = {"autoscaler_resource": {"autoscaling_policy": {"min_num_replicas": 3}}}
+        finished(gcp, client.patch_unary(request={**asked, **change}))
+        assert gcp.fields("autoscaler", group) == {"min": 3, "max": 5, "mode": "ON"}
+        assert gcp.fields("instance_group", group)["target_size"] == 3
+        owned = google("InstanceGroupManagers", gcp).get(request=at(group, "instance_group_manager"))
+        assert owned.status.autoscaler.endswith(f"/autoscalers/{name}")
+
+    def test_permissions_are_held_to_and_told(self, gcp: GcpFake) -> None:
+        id_, instances = gcp.instance(), google("Instances", gcp)
+        gcp.granted = frozenset({"compute.instances.get"})
+        assert instances.get(request=at(id_, "instance")).status == "RUNNING"
+        with pytest.raises(Forbidden, match=r"Required 'compute\.instances\.reset' permission"):
+            instances.reset_unary(request=at(id_, "instance"))
+        asked = {"permissions": ["compute.instances.get", "compute.instances.reset"]}
+        told = httpx.post(f"{gcp.url}/v3/projects/{PROJECT}:testIamPermissions", json=asked, trust_env=False)
+        assert told.json() == {"permissions": ["compute.instances.get"]}
+        resource = {"project": PROJECT, "zone": ZONE, "resource": id_.partition("/")[2]}
+        one = instances.test_iam_permissions(request={**resource, "test_permissions_request_resource": asked})
+        assert list(one.permissions) == ["compute.instances.get"]
+        assert gcp.effects() == 0
+
+    @pytest.mark.parametrize(
+        ("body", "problem"),
+        [
+            ({"backends": [{"capacityScalar": 1}]}, "$.backends[0].capacityScalar: unknown"),
+            ({"backends": [{"capacityScaler": "1"}]}, "$.backends[0].capacityScaler: number expected, not str"),
+            ({"timeoutSec": 1 << 31}, "$.timeoutSec: 2147483648 is no int32"),
+            ({"id": 5}, "$.id: string expected, not int"),
+            ({"fingerprint": "*"}, "$.fingerprint: '*' is not base64"),
+            ({"protocol": "SMTP"}, "$.protocol: 'SMTP' is none of"),
+        ],
+    )
+    def test_a_wrong_field_is_found_with_its_path(self, gcp: GcpFake, body: dict[str, Any], problem: str) -> None:
+        id_ = gcp.backend_service({gcp.group(1): 1.0})
+        url = f"{gcp.url}/compute/v1/projects/{PROJECT}/global/backendServices/{id_.partition('/')[2]}"
+        reply = httpx.patch(url, json=body, trust_env=False)
+        assert reply.status_code == 400
+        assert problem in reply.json()["error"]["message"]
+        assert gcp.effects() == 0
+
+    def test_a_wrong_reply_of_the_fake_is_found(self, gcp: GcpFake) -> None:
+        id_ = gcp.instance()
+        gcp.world.things[f"projects/{PROJECT}/zones/{id_.replace('/', '/instances/')}"]["status"] = "ASLEEP"
+        with pytest.raises(InternalServerError):
+            google("Instances", gcp).get(request=at(id_, "instance"), retry=None)
+        [found] = gcp.broken
+        assert found.startswith("compute.instances.get $.status: 'ASLEEP' is none of")
+        gcp.broken.clear()
