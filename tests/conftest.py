@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.testbed.clouds.aws import AwsServer
+    from tests.testbed.clouds.azure import AzureFake
     from tests.testbed.clouds.gcp import GcpFake
     from tests.testbed.kubernetes import Installation as Kubernetes
     from tests.testbed.kubernetes import NodeCluster, PlaneCluster
@@ -241,5 +242,15 @@ def gcp() -> Iterator[GcpFake]:
     from tests.testbed.clouds.gcp import GcpFake
 
     with GcpFake() as fake:
+        yield fake
+    assert fake.broken == []
+
+
+@pytest.fixture
+def azure() -> Iterator[AzureFake]:
+    """A subscription of Azure; it may not have answered with anything that the SDK's models do not know."""
+    from tests.testbed.clouds.azure import AzureFake
+
+    with AzureFake() as fake:
         yield fake
     assert fake.broken == []

@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceModifiedError, ResourceNotFoundError
 from botocore.exceptions import ClientError
 from google.api_core.exceptions import (
     BadRequest,
@@ -19,8 +21,12 @@ from google.api_core.exceptions import (
     NotFound,
     PreconditionFailed,
 )
+from pydantic import JsonValue
 
 from tests.testbed.clouds.aws import AwsServer
+from tests.testbed.clouds.azure import GROUP, AzureFake
+from tests.testbed.clouds.azure_shapes import problems
+from tests.testbed.clouds.azure_world import SUBSCRIPTION
 from tests.testbed.clouds.gcp import REGION, ZONE, GcpFake
 from tests.testbed.clouds.gcp_world import PROJECT
 from tests.testbed.clouds.moto_server import operation, writes
@@ -425,3 +431,166 @@ class TestGcp:
         [found] = gcp.broken
         assert found.startswith("compute.instances.get $.status: 'ASLEEP' is none of")
         gcp.broken.clear()
+
+
+def compute(fake: AzureFake) -> Any:
+    """The official client, without its retries; the token goes in as it does over TLS."""
+    from azure.core.pipeline.policies import HeadersPolicy
+    from azure.mgmt.compute import ComputeManagementClient
+
+    class Nobody:
+        def get_token(self, *scopes: str, **options: Any) -> Any:
+            raise AssertionError("the headers bear the token")
+
+    return ComputeManagementClient(
+        Nobody(),
+        SUBSCRIPTION,
+        base_url=fake.url,
+        authentication_policy=HeadersPolicy({"Authorization": f"Bearer {fake.token}"}),
+        retry_total=0,
+        polling_interval=0,
+    )
+
+
+def code(error: HttpResponseError) -> tuple[int | None, str | None]:
+    assert error.error is not None
+    return error.status_code, error.error.code
+
+
+class TestAzure:
+    @pytest.mark.parametrize(
+        ("action", "before", "between", "after"),
+        [
+            ("begin_restart", "running", "starting", "running"),
+            ("begin_deallocate", "running", "deallocating", "deallocated"),
+            ("begin_power_off", "running", "stopping", "stopped"),
+            ("begin_start", "deallocated", "starting", "running"),
+            ("begin_redeploy", "running", "starting", "running"),
+        ],
+    )
+    def test_an_action_is_taken_and_polled_to_its_end(
+        self, azure: AzureFake, action: str, before: str, between: str, after: str
+    ) -> None:
+        id_, machines = azure.vm(before), compute(azure).virtual_machines
+        name, was = id_.partition("/")[2], azure.fields("vm", id_)
+        with azure.held():
+            poller = getattr(machines, action)(GROUP, name)
+            view = machines.instance_view(GROUP, name)
+            assert [one.code for one in view.statuses] == ["ProvisioningState/updating", f"PowerState/{between}"]
+        poller.result(timeout=20)
+        view = machines.get(GROUP, name, expand="instanceView").properties.instance_view
+        assert view.statuses[1].code == f"PowerState/{after}"
+        assert view.statuses[0].time.isoformat() == azure.fields("vm", id_)["provisioned_at"] != was["provisioned_at"]
+        [entry] = azure.journal
+        assert entry.endswith(f"/resourceGroups/{GROUP}/providers/Microsoft.Compute/virtualMachines/{name}")
+
+    def test_both_ways_to_poll_agree(self, azure: AzureFake) -> None:
+        id_ = azure.vm()
+        path = f"/subscriptions/{SUBSCRIPTION}/resourcegroups/{GROUP.upper()}/providers/Microsoft.Compute"
+        action = f"{azure.url}{path}/virtualMachines/{id_.partition('/')[2]}/restart"
+        azure.world.pace = 3
+        with httpx.Client(trust_env=False) as http:
+            taken = http.post(action, params={"api-version": "2026-04-01"})
+            assert (taken.status_code, taken.content) == (202, b"")
+            location, status = taken.headers["Location"], taken.headers["Azure-AsyncOperation"]
+            assert http.get(location).status_code == 202
+            assert http.get(status).json()["status"] == "InProgress"
+            assert http.get(location).status_code == 200
+            assert http.get(status).json()["status"] == "Succeeded"
+
+    def test_an_operation_that_fails_changes_nothing(self, azure: AzureFake) -> None:
+        id_, machines = azure.vm("deallocated"), compute(azure).virtual_machines
+        azure.fail_next()
+        with pytest.raises(HttpResponseError, match="no capacity"):
+            machines.begin_start(GROUP, id_.partition("/")[2]).result(timeout=20)
+        found = azure.fields("vm", id_)
+        assert (found["power"], found["provisioning"], azure.effects()) == ("deallocated", "Failed", 0)
+
+    def test_a_scale_set_is_resized_under_its_etag_alone(self, azure: AzureFake) -> None:
+        id_, sets = azure.scale_set(2), compute(azure).virtual_machine_scale_sets
+        name = id_.partition("/")[2]
+        found = sets.get(GROUP, name)
+        given = {"sku": {"capacity": 4}}
+        same = {"etag": found.etag.strip('"'), "match_condition": MatchConditions.IfNotModified}
+        updated = sets.begin_update(GROUP, name, given, **same).result(timeout=20)
+        assert (updated.sku.capacity, updated.etag != found.etag) == (4, True)
+        assert azure.fields("scale_set", id_) == {"capacity": 4, "size": 4, "provisioning": "Succeeded"}
+        with pytest.raises(ResourceModifiedError) as stale:
+            sets.begin_update(GROUP, name, {"sku": {"capacity": 9}}, **same)
+        assert code(stale.value) == (412, "ConditionNotMet")
+        azure.write("scale_set", id_, {"capacity": 1})
+        assert sets.get(GROUP, name).sku.capacity == 1
+        assert (len(azure.scale_set_vms(id_)), azure.effects()) == (1, 1)
+        with pytest.raises(HttpResponseError, match=r"\$\.sku\.capacities: unknown"):
+            sets.begin_update(GROUP, name, {"sku": {"capacities": 4}})
+
+    @pytest.mark.parametrize("action", ["restart", "reimage"])
+    def test_one_machine_of_a_scale_set_is_done_again(self, azure: AzureFake, action: str) -> None:
+        id_, client = azure.scale_set(2), compute(azure)
+        first, second = azure.scale_set_vms(id_)
+        was = {one: azure.fields("scale_set_vm", one) for one in (first, second)}
+        _, name, number = first.split("/")
+        getattr(client.virtual_machine_scale_set_vms, f"begin_{action}")(GROUP, name, number).result(timeout=20)
+        now = azure.fields("scale_set_vm", first)
+        assert (now[f"done:{action}"], now["provisioned_at"] != was[first]["provisioned_at"]) == (1, True)
+        assert azure.fields("scale_set_vm", second) == was[second]
+        listed = client.virtual_machine_scale_set_vms.list(GROUP, name, expand="instanceView")
+        assert [one.instance_id for one in listed] == [number, second.rsplit("/", 1)[-1]]
+        view = client.virtual_machine_scale_set_vms.get_instance_view(GROUP, name, number)
+        assert view.statuses[0].time.isoformat() == now["provisioned_at"]
+
+    def test_errors_have_arms_shape(self, azure: AzureFake) -> None:
+        id_, machines = azure.vm("deallocated"), compute(azure).virtual_machines
+        name = id_.partition("/")[2]
+        with pytest.raises(ResourceNotFoundError) as absent:
+            machines.get(GROUP, "none")
+        assert code(absent.value) == (404, "ResourceNotFound")
+        with pytest.raises(HttpResponseError) as stopped:
+            machines.begin_restart(GROUP, name)
+        assert code(stopped.value) == (409, "OperationNotAllowed")
+        azure.throttle_next(retry_after_s=7)
+        with pytest.raises(HttpResponseError) as slow:
+            machines.get(GROUP, name)
+        assert code(slow.value) == (429, "OperationNotAllowed")
+        headers = cast(Any, slow.value.response).headers
+        assert headers["Retry-After"] == "7"
+        assert "UpdateVM3Min;0" in headers["x-ms-ratelimit-remaining-resource"]
+        azure.token = "a-token"
+        with pytest.raises(HttpResponseError) as unknown:
+            machines.get(GROUP, name)
+        assert code(unknown.value) == (401, "InvalidAuthenticationToken")
+        assert compute(azure).virtual_machines.get(GROUP, name).name == name
+        assert azure.effects() == 0
+
+    def test_permissions_are_held_to_and_told(self, azure: AzureFake) -> None:
+        id_, machines = azure.vm(), compute(azure).virtual_machines
+        azure.granted = ("Microsoft.Compute/*/read", "Microsoft.Authorization/permissions/read")
+        others, azure.page = {azure.vm() for _ in range(4)}, 2
+        assert {f"{GROUP}/{one.name}" for one in machines.list(GROUP)} == {id_, *others}
+        with pytest.raises(HttpResponseError, match=r"Microsoft\.Compute/virtualMachines/restart/action") as refused_:
+            machines.begin_restart(GROUP, id_.partition("/")[2])
+        assert code(refused_.value) == (403, "AuthorizationFailed")
+        scope = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}"
+        url = f"{azure.url}{scope}/providers/Microsoft.Authorization/permissions"
+        told = httpx.get(url, params={"api-version": "2022-04-01"}, trust_env=False).json()
+        assert told == {"value": [{"actions": list(azure.granted), "notActions": []}]}
+        assert azure.effects() == 0
+
+    @pytest.mark.parametrize(
+        ("body", "problem"),
+        [
+            ({"location": "x", "properties": {"vmID": "1"}}, "$.properties.vmID: unknown"),
+            ({"location": 1}, "$.location: str expected, not int"),
+            ({}, "$.location: missing"),
+            (
+                {"location": "x", "properties": {"instanceView": {"statuses": [{"time": "noon"}]}}},
+                "$.properties.instanceView.statuses[0].time: 'noon' is no date-time",
+            ),
+            (
+                {"location": "x", "properties": {"instanceView": {"statuses": [{"level": "Loud"}]}}},
+                "$.properties.instanceView.statuses[0].level: 'Loud' is none of Info, Warning, Error",
+            ),
+        ],
+    )
+    def test_a_wrong_field_is_found_with_its_path(self, body: JsonValue, problem: str) -> None:
+        assert problems("VirtualMachine", body) == [problem]

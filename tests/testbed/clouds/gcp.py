@@ -43,7 +43,6 @@ class GcpFake(JsonServer):
         self.world = World()
         self.journal: list[str] = []
         """`method target` of every write that was taken, in order."""
-        self.broken: list[str] = []
         self.granted: frozenset[str] | None = None
         self.token = ""
         self._refusals: list[Reply] = []

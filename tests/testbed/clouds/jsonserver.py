@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class JsonServer(ABC):
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.broken: list[str] = []
+        """What is wrong with the fake itself: it broke, or it answered what it may not. Has to be empty in the end."""
         self._server = _Server((LOOPBACK, 0), self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -95,8 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         request = Request(self.command, unquote(parts.path), query, headers, self.rfile.read(length))
-        with self.server.fake.lock:
-            reply = self.server.fake.answer(request)
+        reply = self._answer(request)
         body = b"" if reply.body is None else json.dumps(reply.body).encode()
         self.send_response(reply.status)
         for name, value in ({"Content-Type": "application/json; charset=utf-8"} | dict(reply.headers)).items():
@@ -104,5 +106,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _answer(self, request: Request) -> Reply:
+        fake = self.server.fake
+        with fake.lock:
+            try:
+                return fake.answer(request)
+            except Exception:
+                fake.broken.append(traceback.format_exc())
+                return Reply(500, "the fake broke")
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
