@@ -29,7 +29,10 @@ from tests.testbed.clouds.azure_shapes import problems
 from tests.testbed.clouds.azure_world import SUBSCRIPTION
 from tests.testbed.clouds.gcp import REGION, ZONE, GcpFake
 from tests.testbed.clouds.gcp_world import PROJECT
+from tests.testbed.clouds.judges import CloudJudge, aws_writes, gcp_writes
 from tests.testbed.clouds.moto_server import operation, writes
+from watchkeeper.adapters.kit import Judge
+from watchkeeper.core.actions import Target
 
 
 def refused(call: Any, **given: Any) -> tuple[int, str]:
@@ -201,6 +204,17 @@ class TestAws:
         assert decisions == dict(zip(asked, ["allowed", "allowed", "implicitDeny"], strict=True))
         assert aws.judge.effects() == effects
 
+    def test_permissions_are_held_to(self, aws: AwsServer) -> None:
+        id_, (_, key, secret) = aws.ec2_instance(), aws.user("ec2:DescribeInstances", "ecs:DescribeServices")
+        effects = aws.judge.effects()
+        with aws.enforced():
+            ec2 = aws.client("ec2", key, secret)
+            assert ec2.describe_instances(InstanceIds=[id_])["Reservations"]
+            assert refused(ec2.stop_instances, InstanceIds=[id_]) == (403, "AccessDenied")
+            forged = aws.client("ec2", key, "another-secret").describe_instances
+            assert refused(forged) == (401, "AuthFailure")
+        assert (aws.judge.fields("ec2_instance", id_)["state"], aws.judge.effects()) == ("running", effects)
+
     @pytest.mark.parametrize(
         ("request_", "name", "write"),
         [
@@ -223,6 +237,17 @@ class TestAws:
     def test_a_read_is_told_from_a_write(self, request_: tuple[str, str, str, bytes], name: str, write: bool) -> None:
         assert operation(*request_) == name
         assert writes(name) is write
+        method, path, target, form = request_
+        headers = {"x-amz-target": target, "content-type": "application/x-www-form-urlencoded"}
+        assert aws_writes(method, path, headers, form) is write
+
+    async def test_the_kits_judge_reads_and_writes(self, aws: AwsServer) -> None:
+        judge: Judge = CloudJudge(aws.judge)
+        target = Target(adapter="aws:a", kind="eks_nodegroup", id=aws.node_group(desired=2))
+        effects = await judge.effects()
+        await judge.write(target, {"desired": 3})
+        assert (await judge.fields(target))["desired"] == 3
+        assert await judge.effects() == effects
 
 
 def google(client: str, fake: GcpFake) -> Any:
@@ -316,6 +341,20 @@ class TestGcp:
         with pytest.raises(BadRequest) as unready:
             instances.reset_unary(request=at(stopped, "instance"))
         assert unready.value.errors[0]["reason"] == "resourceNotReady"
+
+    @pytest.mark.parametrize(
+        ("method", "path", "write"),
+        [
+            ("GET", "/compute/v1/projects/p/zones/z/instances/a", False),
+            ("POST", "/compute/v1/projects/p/zones/z/instances/a/reset?requestId=1", True),
+            ("PATCH", "/compute/v1/projects/p/global/backendServices/a", True),
+            ("POST", "/compute/v1/projects/p/zones/z/operations/o/wait", False),
+            ("POST", "/compute/v1/projects/p/zones/z/instanceGroupManagers/g/listManagedInstances", False),
+            ("POST", "/v3/projects/p:testIamPermissions", False),
+        ],
+    )
+    def test_a_read_is_told_from_a_write(self, method: str, path: str, write: bool) -> None:
+        assert gcp_writes(method, path, {}, b"") is write
 
     @pytest.mark.parametrize("place", [ZONE, REGION])
     def test_a_group_is_resized_and_comes_to_its_size_later(self, gcp: GcpFake, place: str) -> None:

@@ -88,6 +88,9 @@ class AwsJudge:
         finally:
             self._ask("stuck", kind=kind, on=False)
 
+    def enforce(self, on: bool) -> None:
+        self._http.post("/moto-api/reset-auth", content="0" if on else "inf").raise_for_status()
+
     def _ask(self, what: str, **given: object) -> Any:
         reply = self._http.post(f"/_testbed/{what}", json=given)
         if reply.status_code == 404:
@@ -111,6 +114,16 @@ class AwsServer:
             aws_secret_access_key=secret,
             config=Config(retries={"total_max_attempts": 1}),
         )
+
+    @contextmanager
+    def enforced(self) -> Iterator[None]:
+        """Inside the block moto checks signatures and the policies of users; only those of `user` can call. It says
+        AccessDenied where EC2 says UnauthorizedOperation."""
+        self.judge.enforce(True)
+        try:
+            yield
+        finally:
+            self.judge.enforce(False)
 
     def ec2_instance(self) -> str:
         made = self.client("ec2").run_instances(ImageId=self._image, MinCount=1, MaxCount=1, InstanceType="t3.micro")
