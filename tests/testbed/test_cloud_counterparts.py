@@ -89,6 +89,18 @@ class TestAws:
             assert aws.judge.fields("autoscaling_group", group)["in_service"] == 2
         assert aws.judge.fields("autoscaling_group", group)["in_service"] == 3
 
+    def test_another_owner_of_a_size_is_told(self, aws: AwsServer) -> None:
+        group, service = aws.autoscaling_group(), aws.ecs_service()
+        described = aws.client("autoscaling").describe_policies
+        assert described(AutoScalingGroupName=group)["ScalingPolicies"] == []
+        policy = aws.scaling_policy(group)
+        assert [one["PolicyName"] for one in described(AutoScalingGroupName=group)["ScalingPolicies"]] == [policy]
+        resource = aws.scalable_target(service, 1, 5)
+        found = aws.client("application-autoscaling").describe_scalable_targets(
+            ServiceNamespace="ecs", ResourceIds=[resource]
+        )
+        assert [one["MaxCapacity"] for one in found["ScalableTargets"]] == [5]
+
     def test_processes_are_suspended_and_resumed(self, aws: AwsServer) -> None:
         group, scaling = aws.autoscaling_group(), aws.client("autoscaling")
         scaling.suspend_processes(AutoScalingGroupName=group, ScalingProcesses=["AZRebalance", "AlarmNotification"])
@@ -562,6 +574,14 @@ class TestAzure:
         assert (len(azure.scale_set_vms(id_)), azure.effects()) == (1, 1)
         with pytest.raises(HttpResponseError, match=r"\$\.sku\.capacities: unknown"):
             sets.begin_update(GROUP, name, {"sku": {"capacities": 4}})
+
+    def test_another_owner_of_a_size_is_told(self, azure: AzureFake) -> None:
+        name = azure.autoscale(azure.scale_set())
+        scope = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Insights/autoscaleSettings"
+        found = httpx.get(f"{azure.url}{scope}", params={"api-version": "2022-10-01"}, trust_env=False).json()
+        [setting] = found["value"]
+        target = compute(azure).virtual_machine_scale_sets.list(GROUP)
+        assert (setting["name"], setting["properties"]["targetResourceUri"]) == (name, next(iter(target)).id)
 
     @pytest.mark.parametrize("action", ["restart", "reimage"])
     def test_one_machine_of_a_scale_set_is_done_again(self, azure: AzureFake, action: str) -> None:

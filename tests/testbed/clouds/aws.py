@@ -30,6 +30,7 @@ so that a proof of it is a proof against a fake.
   skipped unless stuck.
 - SSM SendCommand: the command with its comment, ListCommands. Not: nothing runs, it is `Success` at once; unknown
   documents and instances are taken; Automation is not implemented.
+- Auto Scaling's policies and Application Auto Scaling's targets: kept and described. Not: they scale nothing.
 - IAM SimulatePrincipalPolicy: moto's evaluator, also used where it enforces IAM. Not: the call is ours.
 - throttling: nothing. Not: moto never throttles, and answers unsigned and expired calls: the fault proxy's part.
 """
@@ -146,6 +147,29 @@ class AwsServer:
         """Ids of the instances of an Auto Scaling group."""
         found = self.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
         return [str(one["InstanceId"]) for one in found["AutoScalingGroups"][0]["Instances"]]
+
+    def scaling_policy(self, group: str) -> str:
+        """From now on a policy of the group owns its desired capacity: the policy's name."""
+        name = _name("policy")
+        metric = {"PredefinedMetricType": "ASGAverageCPUUtilization"}
+        self.client("autoscaling").put_scaling_policy(
+            AutoScalingGroupName=group,
+            PolicyName=name,
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingConfiguration={"PredefinedMetricSpecification": metric, "TargetValue": 50.0},
+        )
+        return name
+
+    def scalable_target(self, service: str, least: int = 1, most: int = 5) -> str:
+        """From now on Application Auto Scaling owns the count of an ECS service: the resource's id there."""
+        self.client("application-autoscaling").register_scalable_target(
+            ServiceNamespace="ecs",
+            ResourceId=f"service/{service}",
+            ScalableDimension="ecs:service:DesiredCount",
+            MinCapacity=least,
+            MaxCapacity=most,
+        )
+        return f"service/{service}"
 
     def task_definition(self, family: str) -> str:
         """The ARN of a new revision."""

@@ -41,6 +41,7 @@ from watchkeeper.core.model import Scalar
 GROUP = "shop-prod"
 _COMPUTE = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.Compute/(.+)", re.IGNORECASE)
 _OPERATION = re.compile(r"/subscriptions/[^/]+/providers/Microsoft\.Compute/locations/[^/]+/operations/([^/]+)")
+_AUTOSCALE = "/providers/Microsoft.Insights/autoscaleSettings"
 _PERMISSIONS = "/providers/Microsoft.Authorization/permissions"
 
 
@@ -63,6 +64,7 @@ class AzureFake(JsonServer):
         self.token = ""
         self.page = 100
         """How many things a list tells at once."""
+        self._autoscale: list[JsonValue] = []
         self._refusals: list[Refusal] = []
         self._failures: list[tuple[str, str]] = []
         self._names = count(1)
@@ -143,6 +145,21 @@ class AzureFake(JsonServer):
             self.world.settle()
             return [f"{scale_set}/{one.number}" for one in self.world.members(_path("scale_set", scale_set))]
 
+    def autoscale(self, scale_set: str, least: int = 1, most: int = 5) -> str:
+        """From now on Azure Monitor owns the capacity of a scale set (it scales nothing here): the setting's name. Not
+        checked against a model: Microsoft.Insights is in another SDK."""
+        name, group = f"autoscale-{next(self._names)}", scale_set.partition("/")[0]
+        capacity: JsonValue = {"minimum": str(least), "maximum": str(most), "default": str(least)}
+        profile: JsonValue = {"name": "default", "capacity": capacity, "rules": []}
+        properties: JsonValue = {
+            "enabled": True,
+            "targetResourceUri": _path("scale_set", scale_set),
+            "profiles": [profile],
+        }
+        base = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}{_AUTOSCALE}"
+        self._autoscale.append({"id": f"{base}/{name}", "name": name, "location": LOCATION, "properties": properties})
+        return name
+
     # The server.
 
     def answer(self, request: Request) -> Reply:
@@ -173,6 +190,9 @@ class AzureFake(JsonServer):
             self._allow("Microsoft.Authorization/permissions/read", request.path)
             actions: JsonValue = ["*"] if self.granted is None else list[JsonValue](self.granted)
             return Reply(200, {"value": [{"actions": actions, "notActions": []}]})
+        if request.path.lower().endswith(_AUTOSCALE.lower()):
+            self._allow("Microsoft.Insights/autoscaleSettings/read", request.path)
+            return Reply(200, {"value": self._autoscale})
         named = _COMPUTE.fullmatch(request.path)
         if named is None or named[1] != SUBSCRIPTION:
             raise Refusal(404, "NotFake", f"the fake has no {request.path}")
