@@ -14,6 +14,9 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from tests.testbed.clouds.aws import AwsServer
+    from tests.testbed.clouds.azure import AzureFake
+    from tests.testbed.clouds.gcp import GcpFake
     from tests.testbed.kubernetes import Installation as Kubernetes
     from tests.testbed.kubernetes import NodeCluster, PlaneCluster
     from tests.testbed.litellm import Installation, LiteLLM
@@ -94,6 +97,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     from tests.testbed.s3 import s3_server
 
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServer]:
+    """The control planes of AWS in one account; make the things that you change."""
+    from tests.testbed.clouds.aws import aws_server
+
+    with aws_server(tmp_path_factory.mktemp("aws")) as server:
         yield server
 
 
@@ -222,3 +234,23 @@ def alertmanager(tmp_path: Path) -> Iterator[Callable[..., Alertmanager]]:
 
     with ExitStack() as running:
         yield lambda **given: running.enter_context(Alertmanager(tmp_path / "alertmanager", **given))
+
+
+@pytest.fixture
+def gcp() -> Iterator[GcpFake]:
+    """A project of GCP; it may not have answered with anything that the discovery document does not know."""
+    from tests.testbed.clouds.gcp import GcpFake
+
+    with GcpFake() as fake:
+        yield fake
+    assert fake.broken == []
+
+
+@pytest.fixture
+def azure() -> Iterator[AzureFake]:
+    """A subscription of Azure; it may not have answered with anything that the SDK's models do not know."""
+    from tests.testbed.clouds.azure import AzureFake
+
+    with AzureFake() as fake:
+        yield fake
+    assert fake.broken == []

@@ -1,4 +1,4 @@
-"""An S3 server with object lock on loopback: moto, which we did not write, as a process of its own.
+"""An S3 server with object lock on loopback: moto, which we did not write (`clouds/moto_server.py`).
 
 It keeps everything in memory, checks no signature and no checksum, and refuses to delete a locked version. It is not
 Amazon's: what it lets through, S3 may refuse.
@@ -6,7 +6,6 @@ Amazon's: what it lets through, S3 may refuse.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +17,10 @@ import boto3
 from botocore.config import Config
 from pydantic import SecretStr
 
-from tests.testbed.ports import LOOPBACK, free_port
-from tests.testbed.process import ChildProcess
+from tests.testbed.clouds.moto_server import moto_server
 from watchkeeper.ledger.archive.config import LockSettings, S3Archive
 
 _NAMES = count(1)
-READY_S = 60
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,5 @@ class S3Server:
 
 @contextmanager
 def s3_server(directory: Path) -> Iterator[S3Server]:
-    port = free_port()
-    argv = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
-    with ChildProcess("moto", argv, log=directory / "moto.log") as child:
-        url = f"http://{LOOPBACK}:{port}"
-        child.wait_for_http(f"{url}/moto-api/", timeout_s=READY_S)
+    with moto_server(directory) as url:
         yield S3Server(url)
