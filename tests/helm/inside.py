@@ -13,6 +13,7 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from watchkeeper.adapters.contract import Adapter
 from watchkeeper.adapters.kit import CLAIM, INCIDENT, KitSink, sure
@@ -28,7 +29,7 @@ from watchkeeper.ledger.evidence.redaction import Redactor
 KEY = ActionKey("pln_inside/0/0")
 
 
-async def main(step: str, document: str) -> dict[str, object]:
+async def main(step: str, document: str) -> dict[str, Any]:
     clock = SystemClock()
     settings = load(Path(os.environ["WATCHKEEPER_CONFIG"]), os.environ)
     adapters = adapters_of(settings, CallRecorder(KitSink(), Redactor(), clock), clock)
@@ -37,22 +38,23 @@ async def main(step: str, document: str) -> dict[str, object]:
             if step == "act":
                 action = Action.model_validate_json(document)
                 adapter = adapters.get(action.target.adapter)
-                return await _send(adapter, await adapter.dry_run(action))
+                return await send(adapter, await adapter.dry_run(action))
             change = Change.model_validate_json(document)
             adapter = adapters.get(change.target.adapter)
-            return await (_send(adapter, change.inverse()) if step == "undo" else _look(adapter, change))
+            return await (send(adapter, change.inverse()) if step == "undo" else look(adapter, change))
     except WatchkeeperError as error:
         return {"error": type(error).__name__, "what": error.what, "retryable": getattr(error, "retryable", None)}
     finally:
         await adapters.close()
 
 
-async def _send(adapter: Adapter, change: Change) -> dict[str, object]:
+async def send(adapter: Adapter, change: Change) -> dict[str, Any]:
+    """Under a claim: what came of it, and what is seen right after."""
     result = await adapter.apply(change, KEY, SystemClock().now() + timedelta(seconds=10))
-    return {"effect": result.effect, "code": result.code, **await _look(adapter, change)}
+    return {"effect": result.effect, "code": result.code, **await look(adapter, change)}
 
 
-async def _look(adapter: Adapter, change: Change) -> dict[str, object]:
+async def look(adapter: Adapter, change: Change) -> dict[str, Any]:
     seen = await adapter.observe(change, KEY)
     return {"change": change.model_dump(mode="json"), "happened": seen.happened, "restored": seen.restored}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from tests.testbed.kubernetes import NODE, Cluster
+from tests.testbed.kubernetes.manifests import Manifest
 from tests.testbed.kubernetes.ours import IMAGE
 from tests.testbed.polling import eventually
 
@@ -36,12 +37,13 @@ class Release:
         self.cluster, self.namespace = cluster, namespace
         self._values = folder / f"{namespace}.yaml"
 
-    def install(self, values: Values, *, verb: str = "install") -> str:
+    def install(self, values: Values, *, verb: str = "install", wait: bool = True) -> str:
         """What helm prints: the notes."""
         repository, _, tag = IMAGE.rpartition(":")
         image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
         self._values.write_text(yaml.safe_dump({"image": image, **values}))
-        words = [verb, NAME, str(CHART), "--values", str(self._values), "--wait", f"--timeout={WITHIN_S:g}s"]
+        waits = ["--wait", f"--timeout={WITHIN_S:g}s"] if wait else []
+        words = [verb, NAME, str(CHART), "--values", str(self._values), *waits]
         return self.cluster.helm(*words, namespace=self.namespace, timeout_s=WITHIN_S + 30)
 
     def uninstall(self) -> str:
@@ -91,8 +93,8 @@ class Release:
 def volume(cluster: Cluster, folder: Path, *, claim: str, namespace: str) -> Iterator[None]:
     """A volume made by hand, in `folder` of this machine, for one claim."""
     folder.mkdir()
-    on_the_node = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
-    spec = {
+    on_the_node: Manifest = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+    spec: Manifest = {
         "capacity": {"storage": "1Gi"},
         "accessModes": ["ReadWriteOnce"],
         "persistentVolumeReclaimPolicy": "Retain",

@@ -1,4 +1,4 @@
-"""The chart as helm renders it: what is generated is up to date, and it holds what it promises on old and new servers."""
+"""The chart as helm renders it, for old and new servers; what is generated in it is up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from watchkeeper.daemon.settings import load
 KUBERNETES = system("kubernetes")
 INTENTS = sorted({each.intent for each in KUBERNETES.capabilities})
 SERVERS = (("--kube-version=1.20",), ("--kube-version=1.37", "--api-versions=policy/v1/PodDisruptionBudget"))
-TEAM = {"namespaces": ["team-a", "team-b"], "nodes": True}
+PLACES = ["team-a", "team-b"]
+TEAM = {"namespaces": PLACES, "nodes": True}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_the_rules_are_those_that_are_generated(helm: Path, intents: list[Intent
     """As `watchkeeper adapters permissions --system kubernetes --intents ...` prints them."""
     objects = render(helm, {"actIn": {**TEAM, "intents": [str(each) for each in intents]}})
     grants = [yaml.safe_load(grant.text) for grant in KUBERNETES.grants(KUBERNETES.covering(intents, ()))]
-    for kind, places in (("Role", TEAM["namespaces"]), ("ClusterRole", [None])):
+    for kind, places in (("Role", PLACES), ("ClusterRole", [None])):
         wanted = [grant["rules"] for grant in grants if grant["kind"] == kind] * len(places)
         made = of_kind(objects, kind)
         assert [each["rules"] for each in made] == wanted
@@ -81,7 +82,7 @@ def test_what_is_rendered_is_held_tight(helm: Path, server: tuple[str, ...], tmp
     settings = load(tmp_path / "watchkeeper.yaml", {})
     assert (settings.inbox_capacity, settings.services[0].name) == (2_000_000, "shop")
     (cluster,) = settings.targets.kubernetes
-    assert (cluster.in_cluster, list(cluster.namespaces), cluster.nodes) == (True, TEAM["namespaces"], True)
+    assert (cluster.in_cluster, list(cluster.namespaces), cluster.nodes) == (True, PLACES, True)
 
 
 @pytest.mark.peer

@@ -18,6 +18,7 @@ from tests.testbed.kubernetes.images import Image, python
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = ROOT / "requirements/run.lock"
 IMAGE = "localhost/watchkeeper:test"
+_RECIPE = "1"
 _SITE, _SOURCE, _COMMAND = "/app/site", "/app/src", "/usr/bin/watchkeeper"
 _LAUNCHER = "#!/usr/bin/python3\nfrom watchkeeper.cli.main import run\n\nrun()\n"
 
@@ -35,7 +36,7 @@ def dependencies(cache: Path | None = None) -> Path:
     cache = (cache or default_cache()).resolve()
     cache.mkdir(parents=True, exist_ok=True)
     version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    directory = cache / f"watchkeeper-{key([LOCK, Path(__file__)], version, sys.platform)}"
+    directory = cache / f"watchkeeper-{key([LOCK], _RECIPE, version, sys.platform)}"
     with locked(directory):
         if not directory.is_dir():
             work = Path(tempfile.mkdtemp(prefix=f"{directory.name}.unfinished-", dir=cache))
@@ -50,8 +51,8 @@ def dependencies(cache: Path | None = None) -> Path:
 
 def _install(work: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
-    wanted = ["--python", sys.executable, "--require-hashes", "--requirements", LOCK]
-    step([uv, "pip", "install", "--quiet", "--compile-bytecode", "--target", work / "site", *wanted])
+    where = ["--python", sys.executable, "--target", str(work / "site")]
+    step([uv, "pip", "install", "--quiet", "--compile-bytecode", *where, "--require-hashes", "--requirements", LOCK])
     launcher = work / "watchkeeper"
     launcher.write_text(_LAUNCHER)
     launcher.chmod(0o755)
