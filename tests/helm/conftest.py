@@ -32,10 +32,10 @@ def team(node_with_us: NodeCluster) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def release(node_with_us: NodeCluster, team: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """Without a volume; it may do in `team`, and to nodes, whatever there is."""
-    from tests.helm.releases import Release
+    from tests.helm.releases import NAME, Release
 
     found = Release(node_with_us, node_with_us.fresh_namespace("watch"), tmp_path_factory.mktemp("release"))
     found.install({"actIn": {"namespaces": [team], "nodes": True}, "persistence": {"enabled": False, "size": "1Gi"}})
     yield found
-    found.uninstall()
+    node_with_us.helm("uninstall", NAME, namespace=found.namespace)
     node_with_us.drop_namespace(found.namespace)

@@ -1,29 +1,58 @@
-"""The chart on the real node: the daemon stands its watch, holds only the generated Role, and keeps its record."""
+"""The chart on the real node: the daemon stands its watch, holds only the generated Role, and keeps its record.
+
+From inside its pod the Kubernetes adapter puts right what breaks, and undoes it. The judge is kubectl.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
 from tests.helm.releases import NAME, Release, volume
-from tests.testbed.kubernetes import NodeCluster
+from tests.helm.workloads import Workload
+from tests.testbed.kubernetes import NODE, Image, NodeCluster
+from tests.testbed.kubernetes.images import busybox
+from tests.testbed.kubernetes.manifests import WEB, WEB_PORT, Manifest, budget, container, deployment
 from tests.testbed.kubernetes.packages import program
 from tests.testbed.polling import eventually
 
 from watchkeeper.adapters.catalog import system
+from watchkeeper.core.actions import Intent
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
 
-WITHIN_S = 90.0
+WITHIN_S = 120.0
 KUBERNETES = system("kubernetes")
 EVERYBODY_MAY = {
     ("create", "authorization.k8s.io", "selfsubjectaccessreviews"),
     ("create", "authorization.k8s.io", "selfsubjectrulesreviews"),
 }
 """What Kubernetes grants to every account: to ask what it may."""
+GOOD, BAD = "localhost/web:1", "localhost/web:2"
+NEEDS_40_MB = "busybox head -c 40000000 /dev/zero | busybox tail -c 39000000 >/dev/null || exit 1; " + WEB[-1]
+READY: Manifest = {"httpGet": {"path": "/index.html", "port": WEB_PORT}, "periodSeconds": 1}
+
+
+@pytest.fixture(scope="module")
+def versions(node_with_us: NodeCluster) -> None:
+    """Two versions of a server; the second ends at once."""
+    small = busybox()
+    node_with_us.make_image(Image(GOOD, small.files, small.links, WEB))
+    node_with_us.make_image(Image(BAD, small.files, small.links, ["/bin/sh", "-c", "exit 3"]))
+
+
+@pytest.fixture
+def web(release: Release, team: str) -> Iterator[Workload]:
+    """A name of this test's own, for what it makes and breaks."""
+    found = Workload(release.cluster, team, f"web-{uuid4().hex[:6]}")
+    yield found
+    release.cluster.kubectl("delete", f"deployment/{found.name}", "--wait=false", namespace=team)
 
 
 def test_the_daemon_answers_health_and_its_commands(release: Release) -> None:
@@ -111,7 +140,7 @@ def test_the_record_outlives_kill_deletion_upgrade_and_uninstall(node_with_us: N
         sizes.append(holds())
 
         before = kept.pod()["metadata"]
-        cluster.kubectl("delete", "pod", before["name"], namespace=namespace)
+        cluster.kubectl("delete", "pod", before["name"], "--wait=false", namespace=namespace)
         assert kept.pod()["metadata"]["uid"] != before["uid"]
         sizes.append(holds())
 
@@ -127,8 +156,64 @@ def test_the_record_outlives_kill_deletion_upgrade_and_uninstall(node_with_us: N
         kept.install(values)
         sizes.append(holds())
         assert sizes == sorted(set(sizes)), "each start is an entry on the same log"
-        kept.uninstall()
         cluster.drop_namespace(namespace)
+
+
+def test_a_crash_loop_after_a_bad_image_is_rolled_back(release: Release, web: Workload, versions: None) -> None:
+    cluster = release.cluster
+    main = {key: value for key, value in container(image=GOOD).items() if key != "command"}
+    cluster.apply(deployment(web.name, {**main, "readinessProbe": READY}), namespace=web.namespace)
+    web.rolled_out()
+    cluster.kubectl("set", "image", f"deployment/{web.name}", f"main={BAD}", namespace=web.namespace)
+    eventually(lambda: "CrashLoopBackOff" in web.troubles(), timeout_s=WITHIN_S)
+
+    done = release.act(Intent.ROLLBACK, "deployment", web.id)
+    assert (done["effect"], done["happened"], web.container()["image"]) == ("succeeded", "yes", GOOD), done
+    web.rolled_out()
+    eventually(lambda: not web.troubles(), timeout_s=WITHIN_S)
+
+    back = release.undo(done)
+    assert (back["effect"], web.container()["image"]) == ("succeeded", BAD), back
+
+
+def test_a_deployment_that_is_killed_for_memory_is_given_more(release: Release, web: Workload) -> None:
+    main = container(["/bin/sh", "-c", NEEDS_40_MB], memory="24Mi")
+    release.cluster.apply(deployment(web.name, {**main, "readinessProbe": READY}), namespace=web.namespace)
+    eventually(lambda: "OOMKilled" in web.troubles(), timeout_s=WITHIN_S)
+
+    done = release.act(Intent.SET_RESOURCES, "deployment", web.id, container="main", memory_limit="128Mi")
+    assert (done["effect"], done["happened"]) == ("succeeded", "yes"), done
+    web.rolled_out()
+    assert web.container()["resources"]["limits"] == {"memory": "128Mi"}
+
+    back = release.undo(done)
+    assert (back["effect"], web.container()["resources"]["limits"]) == ("succeeded", {"memory": "24Mi"}), back
+
+
+def test_pods_of_a_node_are_drained_as_far_as_their_budget_lets_them(release: Release, web: Workload) -> None:
+    """The one node is cordoned, so what is evicted has nowhere to go: the budget holds the second pod where it is until
+    the node is given back."""
+    two = deployment(web.name, {**container(), "readinessProbe": READY}, replicas=2)
+    release.cluster.apply(two, budget(web.name, min_available=1), namespace=web.namespace)
+    web.rolled_out()
+    eventually(lambda: web.may_go() == 1, timeout_s=WITHIN_S)
+    first, second = web.pods()
+    cordoned = release.act(Intent.CORDON, "node", NODE)
+    try:
+        assert (cordoned["effect"], _unschedulable(release)) == ("succeeded", True), cordoned
+        gone = release.act(Intent.DRAIN, "pod", first)
+        assert (gone["effect"], gone["happened"], gone["restored"]) == ("succeeded", "yes", False), gone
+        eventually(lambda: web.may_go() == 0, timeout_s=WITHIN_S)
+        refused = release.act(Intent.DRAIN, "pod", second)
+        assert (refused["retryable"], "HTTP 429 DisruptionBudget" in refused["what"]) == (True, True), refused
+        assert second in web.pods()
+        back = release.undo(cordoned)
+        assert (back["effect"], _unschedulable(release)) == ("succeeded", False), back
+    finally:
+        release.cluster.kubectl("uncordon", NODE)
+    eventually(lambda: web.may_go() == 1, timeout_s=WITHIN_S)
+    assert release.adapter("look", json.dumps(gone["change"]))["restored"] is True
+    assert release.act(Intent.DRAIN, "pod", second)["effect"] == "succeeded"
 
 
 def _items(release: Release, kind: str) -> list[dict[str, Any]]:
@@ -152,7 +237,12 @@ def _restarts(release: Release) -> int:
 
 def _kill(cluster: NodeCluster, pod: dict[str, Any]) -> None:
     """SIGKILL to the daemon, from the node."""
-    container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    daemon = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
     place = [program("ctr"), "--address", str(cluster.socket), "--namespace", "k8s.io"]
-    command = [*place, "tasks", "kill", "--signal", "SIGKILL", container]
+    command = [*place, "tasks", "kill", "--signal", "SIGKILL", daemon]
     subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+def _unschedulable(release: Release) -> bool:
+    found: Any = release.cluster.get("node", NODE)
+    return bool(found["spec"].get("unschedulable", False))
