@@ -18,7 +18,7 @@ demo: setup ## three incidents in the lab, handled end to end
 	@$(VENV)/bin/watchkeeper demo $(ARGS)
 
 # What starts daemons, proxies or browsers of its own mostly waits for them; the rest keeps the cores busy.
-WAITING := tests/adapters tests/chaos tests/demo tests/e2e tests/testbed
+WAITING := tests/adapters tests/chaos tests/demo tests/e2e tests/helm tests/testbed
 
 test: setup ## the whole suite; WATCHKEEPER_REQUIRE_PEERS=1 turns skips into failures
 	@$(PY) -m pytest $(ARGS) -n 2 --dist loadfile --no-loadscope-reorder $(WAITING:%=--ignore=%) tests

@@ -20,7 +20,7 @@ NAMES = (
     "give-memory",
     "restart-pod",
     "roll-back-workload",
-    "scale-out",
+    "scale-replicas",
     "throttle-runaway-caller",
 )
 UNDONE = ActionKind.REVERSIBLE

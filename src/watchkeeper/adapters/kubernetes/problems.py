@@ -10,6 +10,7 @@ FIXES: Mapping[str, str] = {
     **COMMON,
     "bad_id": "name the target as NAMESPACE/NAME (a node: its name), as kubectl shows it",
     "other_namespace": "add the namespace to `namespaces` of this cluster in the settings, or leave that list empty",
+    "no_nodes": "set `nodes: true` for this cluster in the settings, and bind the generated ClusterRole",
     "not_owned": "nothing would make the pod again: let a Deployment, StatefulSet or DaemonSet own it",
     "no_such_container": "name a container of the pod template (init containers are not changed)",
     "no_memory_limit": "the container has no memory limit to be raised: look at what kills it, the node may be full",
