@@ -120,15 +120,8 @@ def watched(cluster: PlaneCluster, folder: Path) -> Iterator[Shop]:
 
 def test_a_runbook_is_rehearsed_on_a_target_and_changes_nothing(kubernetes_plane: PlaneCluster, tmp_path: Path) -> None:
     with watched(kubernetes_plane, tmp_path) as shop:
-        rehearse = (
-            "runbook",
-            "run",
-            "roll-back-workload",
-            "--dry-run",
-            "--json",
-            "--config",
-            str(tmp_path / "watchkeeper.yaml"),
-        )
+        name = ("runbook", "run", "roll-back-workload")
+        rehearse = (*name, "--dry-run", "--json", "--config", str(tmp_path / "watchkeeper.yaml"))
         target = f"kubernetes:prod/kube_deployment/{shop.namespace}/web"
         refused = command(*rehearse, "--target", target)
         assert (refused.returncode, json.loads(refused.stdout)[0]["refused"]) == (8, "no_such_revision")
