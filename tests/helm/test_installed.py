@@ -145,9 +145,15 @@ def test_the_record_outlives_kill_deletion_upgrade_and_uninstall(node_with_us: N
         sizes.append(holds())
 
         before = kept.pod()["metadata"]
-        kept.install({**values, "config": {"detect_every_s": 7.5}}, verb="upgrade")
+        cluster.kubectl(
+            "create", "secret", "generic", "pager", "--from-literal=url=http://pager/hook", namespace=namespace
+        )
+        pager = {"name": "pager", "url_file": "/etc/watchkeeper/secrets/pager/url"}
+        config = {"detect_every_s": 7.5, "notify": [pager]}
+        kept.install({**values, "secrets": ["pager"], "config": config}, verb="upgrade")
         assert kept.pod()["metadata"]["uid"] != before["uid"]
-        assert kept.command("config", "show")["detect_every_s"] == 7.5
+        shown = kept.command("config", "show")
+        assert (shown["detect_every_s"], shown["notify"][0]["name"]) == (7.5, "pager")
         sizes.append(holds())
 
         kept.uninstall()
