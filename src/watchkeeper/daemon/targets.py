@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Self
 from pydantic import model_validator
 
 from watchkeeper.adapters.contract import Adapter, Registry
+from watchkeeper.adapters.gcp.adapter import GcpAdapter
+from watchkeeper.adapters.gcp.config import GcpConfig
 from watchkeeper.adapters.kubernetes.adapter import KubernetesAdapter
 from watchkeeper.adapters.kubernetes.config import KubernetesConfig
 from watchkeeper.adapters.litellm.adapter import LiteLLMAdapter, LiteLLMConfig
@@ -25,6 +27,7 @@ class TargetSettings(Contract):
     `SYSTEM:NAME`."""
 
     kubernetes: tuple[KubernetesConfig, ...] = ()
+    gcp: tuple[GcpConfig, ...] = ()
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
@@ -45,3 +48,5 @@ def _each(settings: Settings, recorder: CallRecorder, clock: Clock) -> Iterator[
             yield LiteLLMAdapter(config, recorder, clock)
     for cluster in settings.targets.kubernetes:
         yield KubernetesAdapter(cluster, recorder, clock)
+    for project in settings.targets.gcp:
+        yield GcpAdapter(project, recorder, clock)
