@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from watchkeeper.adapters.azure.capabilities import CAPABILITIES as AZURE
+from watchkeeper.adapters.azure.permissions import grants as azure_grants
 from watchkeeper.adapters.contract import Capability
 from watchkeeper.adapters.gcp.capabilities import CAPABILITIES as GCP
 from watchkeeper.adapters.gcp.permissions import grants as gcp_grants
@@ -46,6 +48,7 @@ SYSTEMS: tuple[System, ...] = (
     System("litellm", "LiteLLM proxy", LITELLM, litellm_grants),
     System("kubernetes", "Kubernetes", KUBERNETES, kubernetes_grants),
     System("gcp", "Google Cloud", GCP, gcp_grants),
+    System("azure", "Azure", AZURE, azure_grants),
 )
 
 

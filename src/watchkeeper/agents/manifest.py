@@ -15,7 +15,7 @@ COST_SPIKE = "detector/token-cost"
 RUNAWAY_LOOP = "detector/runaway-loop"
 PROVIDER_OUTAGE = "detector/provider-outage"
 GATEWAY_DIAGNOSER = "diagnoser/gateway"
-REMEDIATED = ("litellm", "kubernetes", "gcp")
+REMEDIATED = ("litellm", "kubernetes", "gcp", "azure")
 """The systems that there is an adapter for, each with a remediator of its own."""
 
 _DETECTOR = "watchkeeper.agents.detector"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
+from watchkeeper.adapters.azure.adapter import AzureAdapter
+from watchkeeper.adapters.azure.config import AzureConfig
 from watchkeeper.adapters.contract import Adapter, Registry
 from watchkeeper.adapters.gcp.adapter import GcpAdapter
 from watchkeeper.adapters.gcp.config import GcpConfig
@@ -28,6 +30,7 @@ class TargetSettings(Contract):
 
     kubernetes: tuple[KubernetesConfig, ...] = ()
     gcp: tuple[GcpConfig, ...] = ()
+    azure: tuple[AzureConfig, ...] = ()
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
@@ -50,3 +53,5 @@ def _each(settings: Settings, recorder: CallRecorder, clock: Clock) -> Iterator[
         yield KubernetesAdapter(cluster, recorder, clock)
     for project in settings.targets.gcp:
         yield GcpAdapter(project, recorder, clock)
+    for subscription in settings.targets.azure:
+        yield AzureAdapter(subscription, recorder, clock)
