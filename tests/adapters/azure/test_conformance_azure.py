@@ -24,7 +24,7 @@ LEAVE_NOTHING: tuple[Clause, ...] = (
 WITH_OTHERS: tuple[Clause, ...] = (another_writer_is_not_overwritten, a_declared_precondition_closes_the_window)
 FAULTS = tuple(each for each in CLAUSES if each not in (*LEAVE_NOTHING, *WITH_OTHERS, what_restores_itself_is_watched))
 """These do not depend on the field."""
-WRITE_PATHS = ("vm-restart", "vm-stop", "scale_set-scale", "scale_set_vm-replace")
+WRITE_PATHS = ("vm-restart", "vm-stop", "scale_set-scale")
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -26,10 +26,8 @@ FAULTS = tuple(each for each in CLAUSES if each not in (*LEAVE_NOTHING, *WITH_OT
 """These do not depend on the field."""
 WRITE_PATHS = (
     "instance-restart",
-    "instance-stop",
     "instance_group-scale",
     "managed_instance-replace",
-    "autoscaler-set_limit",
     "backend_service-shift_traffic",
 )
 

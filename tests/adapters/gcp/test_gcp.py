@@ -15,6 +15,7 @@ from tests.testbed.clouds.gcp import REGION, ZONE, GcpFake
 from tests.testbed.clouds.gcp_world import LINK
 from tests.testbed.clouds.jsonserver import Reply, Request
 
+from watchkeeper.adapters.change import partial
 from watchkeeper.adapters.contract import EffectResult, Grip, Happened
 from watchkeeper.adapters.gcp.adapter import GcpAdapter
 from watchkeeper.adapters.gcp.capabilities import CAPABILITIES
@@ -164,6 +165,22 @@ async def test_a_list_is_not_written_back_without_what_we_do_not_know_of_it() ->
             with pytest.raises(AdapterError, match="ParseError"):
                 await apply(made, change)
         assert gcp.effects() == 0
+
+
+@pytest.mark.parametrize("former", [1.0, 0.7, 0.3])
+async def test_a_capacity_is_given_back_in_steps_that_google_can_keep(gcp: GcpFake, former: float) -> None:
+    """A third has no end of digits, a small part is less than Google takes: neither looks like somebody else's."""
+    group = gcp.group(1)
+    target = gcp.backend_service({group: former, gcp.group(1): 1.0})
+    async with adapter(gcp) as made:
+        drained = await made.dry_run(action(Intent.SHIFT_TRAFFIC, "backend_service", target, backend=group, capacity=0))
+        await apply(made, drained)
+        for n, (now, then) in enumerate([(0.0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 1.0)]):
+            step, key = partial(drained, now, then), ActionKey(f"pln_a/0/release/{n}")
+            assert (await apply(made, step, key)).code == "http_200"
+            assert (await made.observe(step, key)).happened is Happened.YES
+            assert (await apply(made, step, key)).code == "already_done"
+    assert gcp.fields("backend_service", target)[f"capacity:{group.partition('/')[2]}"] == former
 
 
 @pytest.mark.parametrize(

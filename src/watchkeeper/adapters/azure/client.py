@@ -7,6 +7,7 @@ long-running operation is started by one call, and what became of it is read lat
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,8 @@ def _load(config: AzureConfig, transport: SdkTransport, given: TokenCredential |
     if given is None:
         from azure.identity import DefaultAzureCredential
 
-        given = DefaultAzureCredential()
+        limit = config.reply_s
+        given = DefaultAzureCredential(connection_timeout=limit, read_timeout=limit, process_timeout=math.ceil(limit))
     session = requests.Session()
     carry(session, transport)
     base: dict[str, Any] = {}

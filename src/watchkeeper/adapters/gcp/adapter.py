@@ -15,7 +15,7 @@ from watchkeeper.adapters.contract import CONFORMANCE, Grip, Happened, Permitted
 from watchkeeper.adapters.gcp.capabilities import CAPABILITIES, CAPACITY, LAST_RESET, MAX, MIN, NEVER, Bounds, Capacity
 from watchkeeper.adapters.gcp.client import GcpClient
 from watchkeeper.adapters.gcp.config import GcpConfig
-from watchkeeper.adapters.gcp.fields import RESETTING, UP, text
+from watchkeeper.adapters.gcp.fields import RESETTING, UP, takeable, text
 from watchkeeper.adapters.gcp.places import BACKEND, MEMBER, Place, place_of
 from watchkeeper.adapters.gcp.problems import FIXES
 from watchkeeper.adapters.gcp.reader import Reader
@@ -93,7 +93,7 @@ class GcpAdapter(TargetAdapter):
         """Google forgets operations after some days: none at all is no sign of a reset."""
         if change.intent is Intent.RESTART and state.value(LAST_RESET) == NEVER:
             return Happened.NO
-        return super().happened(change, state)
+        return super().happened(takeable(change) if change.intent is Intent.SHIFT_TRAFFIC else change, state)
 
     def restored(self, change: Change, state: TargetState) -> bool:
         whole = state.value(UP) is True and state.value(RESETTING) is not True
@@ -116,7 +116,7 @@ class GcpAdapter(TargetAdapter):
         found = await self._client.document("backend_service.get", f"{place.path}/backendServices/{place.name}")
         if text(found.get("fingerprint")) != seen:
             return changed()
-        return await self._client.write(shift(change, place, found, order.key), order)
+        return await self._client.write(shift(takeable(change), place, found, order.key), order)
 
     def _crossed(self, parameters: Bounds, state: TargetState) -> tuple[Problem, ...]:
         wanted = parameters.wanted()

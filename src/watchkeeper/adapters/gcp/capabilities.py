@@ -14,7 +14,8 @@ from watchkeeper.core.model import Scalar
 
 MAX_REPLICAS = 4_000
 """What Google allows a regional group at most."""
-LEAST_CAPACITY = 0.1
+LEAST_CAPACITY, DIGITS = 0.1, 6
+"""A capacity is none at all or at least this much, and is kept as a 32-bit number: more digits do not come back."""
 
 POWER, LAST_RESET, REPLICAS, INSTANCE_ID = "power", "last_reset", "replicas", "instance_id"
 MIN, MAX, CAPACITY = "min_replicas", "max_replicas", "capacity:"
@@ -70,10 +71,9 @@ class Capacity(Parameters):
     @field_validator("capacity")
     @classmethod
     def _that_google_takes(cls, value: float) -> float:
-        """Kept as a 32-bit number, so no more digits than that has."""
         if 0 < value < LEAST_CAPACITY:
             raise ValueError("a capacity is 0 or between 0.1 and 1")
-        return round(value, 4)
+        return round(value, DIGITS)
 
     @model_validator(mode="after")
     def _whole(self) -> Capacity:

@@ -121,14 +121,14 @@ class GcpClient:
 
         def call() -> JsonValue:
             session = self._client(opened, "Instances").transport._session
-            found: JsonValue = session.request(method, url, json=body).json()
+            found: JsonValue = session.request(method, url, json=body, timeout=self._config.reply_s).json()
             return found
 
         found = await opened.transport.read(operation, call, MAX_REPLY_BYTES)
         return found if isinstance(found, dict) else {}
 
     def _call(self, opened: _Open, request: Request) -> Any:
-        """In a worker thread: the official client's method, without its retries and without a time of its own."""
+        """In a worker thread, without the client's retries. The time-out is for a new token: the wire has its own."""
         from google.cloud import compute_v1
 
         given: dict[str, Any] = {"project": self._config.project}
@@ -140,7 +140,7 @@ class GcpClient:
             )
             given[name] = made
         method: Callable[..., Any] = getattr(self._client(opened, request.service), request.method)
-        return method(request=given, retry=None, timeout=None)
+        return method(request=given, retry=None, timeout=self._config.reply_s)
 
     def _client(self, opened: _Open, service: str) -> Any:
         """One per service: each is small, and two made at once do no harm."""

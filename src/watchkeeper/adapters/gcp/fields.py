@@ -12,8 +12,10 @@ from pydantic import JsonValue
 
 from watchkeeper.adapters.gcp.capabilities import (
     CAPACITY,
+    DIGITS,
     INSTANCE_ID,
     LAST_RESET,
+    LEAST_CAPACITY,
     MAX,
     MIN,
     NEVER,
@@ -24,7 +26,7 @@ from watchkeeper.adapters.gcp.capabilities import (
 )
 from watchkeeper.adapters.gcp.client import JsonObject
 from watchkeeper.adapters.gcp.places import short
-from watchkeeper.core.actions import FieldState
+from watchkeeper.core.actions import Change, FieldChange, FieldState
 from watchkeeper.core.model import Scalar
 
 UP, RESETTING = "up", "resetting"
@@ -107,6 +109,21 @@ def backend_fields(found: JsonObject) -> tuple[FieldState, ...]:
     return tuple(_capacity(name, value, twice=times[name] > 1) for name, value in backends)
 
 
+def takeable(change: Change) -> Change:
+    """A change of capacities with values that Google can keep: a release step may ask for others."""
+    fields = tuple(
+        FieldChange(path=each.path, before=_takeable(each.before), after=_takeable(each.after))
+        for each in change.fields
+    )
+    return change.model_copy(update={"fields": fields})
+
+
+def _takeable(value: Scalar) -> Scalar:
+    if not isinstance(value, int | float):
+        return value
+    return round(max(value, LEAST_CAPACITY), DIGITS) if value > 0 else 0.0
+
+
 def _bound(path: str, value: JsonValue) -> FieldState:
     known = value if isinstance(value, int) else None
     return FieldState(
@@ -115,7 +132,7 @@ def _bound(path: str, value: JsonValue) -> FieldState:
 
 
 def _capacity(name: str, value: JsonValue, *, twice: bool) -> FieldState:
-    known = float(value) if isinstance(value, int | float) else None
+    known = round(float(value), DIGITS) if isinstance(value, int | float) else None
     why = "two_backends" if twice else "no_capacity" if known is None else ""
     return FieldState(path=f"{CAPACITY}{name}", value=known, manageable=not why, why=why)
 
