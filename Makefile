@@ -18,15 +18,15 @@ demo: setup ## three incidents in the lab, handled end to end
 	@$(VENV)/bin/watchkeeper demo $(ARGS)
 
 # What starts daemons, proxies or browsers of its own mostly waits for them; the rest keeps the cores busy.
-WAITING := tests/adapters tests/chaos tests/demo tests/e2e tests/testbed
+WAITING := tests/adapters tests/chaos tests/demo tests/e2e tests/helm tests/testbed
 
 test: setup ## the whole suite; WATCHKEEPER_REQUIRE_PEERS=1 turns skips into failures
 	@$(PY) -m pytest $(ARGS) -n 2 --dist loadfile --no-loadscope-reorder $(WAITING:%=--ignore=%) tests
 	@$(PY) -m pytest $(ARGS) -n 3 --dist loadfile --no-loadscope-reorder $(wildcard $(WAITING))
 
 lint: setup
-	@$(VENV)/bin/ruff check src tests bench
-	@$(VENV)/bin/ruff format --check src tests bench
+	@$(VENV)/bin/ruff check src guard tests bench
+	@$(VENV)/bin/ruff format --check src guard tests bench
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
@@ -35,6 +35,7 @@ bench: setup ## benchmarks that need no data
 	@$(PY) -m bench.ledger --short
 	@$(PY) -m bench.policy --short
 	@$(PY) -m bench.revoke --short
+	@$(PY) -m bench.guard --short
 
 chaos: setup ## make chaos SUITE=watch|authority|ledger|tamper RUNS=200 SEED=1
 	@$(PY) -m tests.chaos --suite $(or $(SUITE),watch) $(if $(DATABASE),--database $(DATABASE)) --runs $(or $(RUNS),25) --seed $(or $(SEED),1)

@@ -14,6 +14,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from tests.testbed import hosts
     from tests.testbed.clouds.aws import AwsServer
     from tests.testbed.clouds.azure import AzureFake
     from tests.testbed.clouds.gcp import GcpFake
@@ -38,6 +39,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 SLOW_TO_START = {
     *("litellm", "litellm_yaml", "litellm_installation"),
     *("kubernetes_node", "kubernetes_plane", "kubernetes_installation"),
+    *("linux_host", "linux_host_installation"),
 }
 STARTING_TIMEOUT_S = 600
 
@@ -207,6 +209,35 @@ def kubernetes_plane(
     require_peer(missing is None, missing or "")
     with plane_cluster(kubernetes_installation, tmp_path_factory.mktemp("kubernetes-plane")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def linux_host_installation() -> hosts.Installation:
+    """The root of a Linux host; built here only where peers are required."""
+    from tests.testbed import hosts
+    from tests.testbed.peers import peers_required, require_peer
+
+    lacking = hosts.missing()
+    require_peer(lacking is None, lacking or "")
+    found = hosts.cached()
+    if found is None and peers_required():
+        lacking = hosts.missing_to_build()
+        require_peer(lacking is None, lacking or "")
+        found = hosts.build()
+    require_peer(found, "the root of a Linux host, built once by: python -m tests.testbed.hosts")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def linux_host(
+    linux_host_installation: hosts.Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[hosts.LinuxHost]:
+    """A Linux host that is up. Shared: `linux_host.reset()` before a test that depends on its state."""
+    from tests.testbed import hosts
+
+    with hosts.linux_host(linux_host_installation, tmp_path_factory.mktemp("linux-host")) as host:
+        yield host
 
 
 @pytest.fixture

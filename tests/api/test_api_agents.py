@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tests.testbed.faces import Face
 
-from watchkeeper.agents.manifest import LITELLM_REMEDIATOR, MODULES, manifest_digest
+from watchkeeper.agents.manifest import MODULES, manifest_digest
 from watchkeeper.core.actions import Intent
 from watchkeeper.core.ids import IncidentId, PlanId
 from watchkeeper.core.principals import PrincipalKind, Role
 from watchkeeper.core.subjects import Scope
 from watchkeeper.core.trust import Credit, Grounds, Origin, TrustOutcome
 
+LITELLM_REMEDIATOR = "remediator/litellm"
 AT = f"/v1/agents/{LITELLM_REMEDIATOR}"
 ABOUT = {
     "runbook": "fail-over-provider",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from tests.testbed.faces import Face
 
-from watchkeeper.agents.manifest import LITELLM_REMEDIATOR, manifest_digest
+from watchkeeper.agents.manifest import manifest_digest
 from watchkeeper.core.actions import Intent
 from watchkeeper.core.ids import IncidentId, PlanId
 from watchkeeper.core.principals import Role
 from watchkeeper.core.subjects import Scope
 from watchkeeper.core.trust import Credit, Grounds, Origin, TrustOutcome
+
+LITELLM_REMEDIATOR = "remediator/litellm"
 
 
 async def kept(face: Face, count: int, digest: str) -> None:

@@ -30,6 +30,12 @@ def test_the_matrix_fits_a_terminal_and_one_system_can_be_asked_for(cli: Cli) ->
     assert cli("adapters", "matrix", "--system", "litelm").code == 4
 
 
+def test_a_kind_of_target_belongs_to_one_system_alone() -> None:
+    """A policy names kinds without their systems: a Grant for one must not open another."""
+    kinds = [kind for each in SYSTEMS for kind in each.kinds]
+    assert sorted(kinds) == sorted(set(kinds))
+
+
 @pytest.mark.parametrize("system", [each.name for each in SYSTEMS])
 def test_every_capability_has_a_grant_that_names_its_permissions(system: str, cli: Cli) -> None:
     said = cli("adapters", "permissions", "--system", system)

@@ -130,7 +130,7 @@ def test_the_page_of_settings_is_what_the_models_say() -> None:
 
 
 def test_shipped_runbooks_are_listed_linted_and_shown(cli: Cli) -> None:
-    assert len(cli("runbook", "list", "--json").json) == 3
+    assert len(cli("runbook", "list", "--json").json) == 8
     assert "fail-over-provider" in cli("runbook", "list").out
     assert cli("runbook", "lint").code == 0
     assert "kind: Runbook" in cli("runbook", "show", "cap-token-spend").out

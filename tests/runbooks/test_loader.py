@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from watchkeeper.core.actions import Intent
+from watchkeeper.core.actions import ActionKind, Intent
 from watchkeeper.core.errors import ConfigError, NotFoundError, RunbookError
 from watchkeeper.runbooks.lint import LintSeverity, Offer
 from watchkeeper.runbooks.loader import RunbookOverrides, load_catalog, parse, read, read_shipped
 from watchkeeper.runbooks.model import Runbook
 
-NAMES = ("cap-token-spend", "fail-over-provider", "throttle-runaway-caller")
+NAMES = (
+    "cap-token-spend",
+    "cordon-node",
+    "fail-over-provider",
+    "give-memory",
+    "restart-pod",
+    "roll-back-workload",
+    "scale-replicas",
+    "throttle-runaway-caller",
+)
+UNDONE = ActionKind.REVERSIBLE
 
 
 def shipped(name: str) -> str:
@@ -32,7 +42,7 @@ def line_of(text: str, part: str) -> int:
 
 def test_the_shipped_runbooks_load_and_lint_finds_nothing() -> None:
     assert tuple(runbook.name for runbook in load_catalog().runbooks) == NAMES
-    assert [linted.findings for linted in read_shipped()] == [[], [], []]
+    assert [finding for linted in read_shipped() for finding in linted.findings] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,7 +55,7 @@ def test_a_runbook_is_read_back_from_its_canonical_body_and_named_by_it(name: st
 
 
 def test_another_number_is_another_runbook() -> None:
-    (one,), (other,) = parse(shipped(NAMES[2]), "a"), parse(changed("times: 1.5", "times: 1.4"), "a")
+    (one,), (other,) = parse(shipped("throttle-runaway-caller"), "a"), parse(changed("times: 1.5", "times: 1.4"), "a")
     assert one.runbook.ref != other.runbook.ref
     (same,) = parse("# a comment\n" + changed("hold: 10m", "hold: 600s"), "a")
     assert same.runbook.ref == one.runbook.ref
@@ -117,9 +127,9 @@ def test_a_lint_error_keeps_a_runbook_out(tmp_path: Path, old: str, new: str, co
 
 
 OFFERS = (
-    Offer(Intent.THROTTLE, "key", frozenset({"rpm_limit", "tpm_limit"}), frozenset()),
-    Offer(Intent.SET_BUDGET, "team", frozenset({"max_budget"}), frozenset({"max_budget"})),
-    Offer(Intent.SET_BUDGET, "key", frozenset({"max_budget"}), frozenset({"max_budget"})),
+    Offer(Intent.THROTTLE, "key", frozenset({"rpm_limit", "tpm_limit"}), frozenset(), UNDONE),
+    Offer(Intent.SET_BUDGET, "team", frozenset({"max_budget"}), frozenset({"max_budget"}), UNDONE),
+    Offer(Intent.SET_BUDGET, "key", frozenset({"max_budget"}), frozenset({"max_budget"}), UNDONE),
 )
 
 
@@ -148,7 +158,7 @@ def test_what_no_adapter_can_do_is_an_error_where_it_is_known(old: str, new: str
 
 
 def test_a_file_or_folder_without_a_runbook_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(shipped(NAMES[0]))
+    (tmp_path / "a.yaml").write_text(shipped("cap-token-spend"))
     (tmp_path / "none.yaml").write_text("# later\n")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "none.yaml", tmp_path / "folder"):
@@ -196,13 +206,13 @@ def test_a_teams_runbook_replaces_the_shipped_one(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(changed("times: 1.2", "times: 1.25"))
     own = load_catalog([tmp_path])
     assert tuple(runbook.name for runbook in own.runbooks) == NAMES
-    assert own.get(NAMES[2]).ref != load_catalog().get(NAMES[2]).ref
-    assert [runbook.name for runbook in load_catalog([tmp_path], shipped=False).runbooks] == [NAMES[2]]
+    assert own.get("throttle-runaway-caller").ref != load_catalog().get("throttle-runaway-caller").ref
+    assert [runbook.name for runbook in load_catalog([tmp_path], shipped=False).runbooks] == ["throttle-runaway-caller"]
 
 
 def test_two_of_one_name_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(shipped(NAMES[0]))
-    (tmp_path / "b.yaml").write_text(shipped(NAMES[0]))
+    (tmp_path / "a.yaml").write_text(shipped("cap-token-spend"))
+    (tmp_path / "b.yaml").write_text(shipped("cap-token-spend"))
     with pytest.raises(RunbookError, match="two runbooks are named") as caught:
         load_catalog([tmp_path])
     assert "b.yaml" in caught.value.place
@@ -213,7 +223,7 @@ def test_settings_change_the_pace_and_with_it_the_digest() -> None:
     fast = RunbookOverrides(
         horizons_s=(2.5, 5), window_s=2, min_events=2, hold_s=1, release_steps=(1,), watch_s=0.5, ttl_s=60
     )
-    quick = load_catalog(overrides={NAMES[1]: fast}).get(NAMES[1])
+    quick = load_catalog(overrides={"fail-over-provider": fast}).get("fail-over-provider")
     spec = quick.spec
     assert spec.verification.horizons == (2.5, 5)
     assert {spec.verification.sli.window, spec.verification.guards[0].window} == {2}
@@ -221,7 +231,7 @@ def test_settings_change_the_pace_and_with_it_the_digest() -> None:
     assert (spec.breach.window, spec.breach.min_events, spec.hold, spec.ttl) == (2, 2, 1, 60)
     assert spec.release is not None
     assert (spec.release.steps, spec.release.watch, spec.release.max_relapses) == ((1,), 0.5, 3)
-    assert quick.ref != load_catalog().get(NAMES[1]).ref
+    assert quick.ref != load_catalog().get("fail-over-provider").ref
     assert Runbook.model_validate_json(quick.body()) == quick
 
 
@@ -229,7 +239,7 @@ def test_overrides_are_checked() -> None:
     with pytest.raises(ConfigError, match='did you mean "cap-token-spend"'):
         load_catalog(overrides={"cap-token-spent": RunbookOverrides()})
     with pytest.raises(RunbookError, match="ttl must exceed") as caught:
-        load_catalog(overrides={NAMES[0]: RunbookOverrides(hold_s=7200)})
+        load_catalog(overrides={"cap-token-spend": RunbookOverrides(hold_s=7200)})
     assert "settings change the pace" in caught.value.cause
 
 

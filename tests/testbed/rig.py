@@ -91,6 +91,13 @@ def daemon(
     """A daemon that answers; it is ended with the block. `program` is the module that takes `serve`."""
     config = at.directory / "watchkeeper.yaml"
     config.write_text(json.dumps({**_settings(at, watched), **sight}, indent=2))
+    with process(at, config, program) as running:
+        yield running
+
+
+@contextmanager
+def process(at: Address, config: Path, program: Sequence[str] = ("watchkeeper.cli.main",)) -> Iterator[Daemon]:
+    """A daemon with these settings, which name the data directory and port of `at`."""
     argv = [sys.executable, "-m", *program, "serve", "--config", str(config)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHKEEPER_")}
     with ChildProcess("daemon", argv, log=at.directory / "daemon.log", env=environment) as child:

@@ -18,8 +18,8 @@ import psutil
 import pytest
 import yaml
 
+from tests.testbed.keeper import hierarchies
 from tests.testbed.kubernetes import NODES, SILENT, Cluster, Installation, NodeCluster, PlaneCluster, ToolFailed, python
-from tests.testbed.kubernetes.keeper import hierarchies
 from tests.testbed.kubernetes.manifests import WEB_PORT, budget, container, deployment, pod
 from tests.testbed.polling import eventually
 
@@ -263,7 +263,7 @@ def test_nothing_is_left_of_a_node_whose_test_was_killed(
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         folder = Path(holder.stdout.readline().strip()).parent
-        node = json.loads((folder / "node.json").read_text())
+        node = json.loads((folder / "place.json").read_text())
         groups = [place / node["group"] for place in hierarchies("cgroup", "cgroup2")]
         processes = psutil.Process(holder.pid).children(recursive=True)
         assert {"etcd", "kube-apiserver", "containerd", "kubelet", "kube-proxy"} <= {each.name() for each in processes}

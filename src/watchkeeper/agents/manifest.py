@@ -14,6 +14,7 @@ from watchkeeper.core.errors import NotFoundError, suggest
 COST_SPIKE = "detector/token-cost"
 RUNAWAY_LOOP = "detector/runaway-loop"
 PROVIDER_OUTAGE = "detector/provider-outage"
+ALERTS = "detector/alerts"
 GATEWAY_DIAGNOSER = "diagnoser/gateway"
 REMEDIATED = ("litellm", "kubernetes", "gcp", "azure")
 """The systems that there is an adapter for, each with a remediator of its own."""
@@ -42,6 +43,7 @@ MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     COST_SPIKE: ((_DETECTOR, "token_cost.py"), (_DETECTOR, "baseline.py"), *_COMMON),
     RUNAWAY_LOOP: ((_DETECTOR, "runaway_loop.py"), *_COMMON),
     PROVIDER_OUTAGE: ((_DETECTOR, "provider_outage.py"), *_COMMON),
+    ALERTS: ((_DETECTOR, "alerts.py"), *_COMMON),
     GATEWAY_DIAGNOSER: ((_DIAGNOSER, "gateway.py"), (_DIAGNOSER, "confidence.py"), (_DETECTOR, "correlate.py")),
     **{f"remediator/{system}": _remediator(system) for system in REMEDIATED},
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from watchkeeper.agents.manifest import (
+    ALERTS,
     COST_SPIKE,
     GATEWAY_DIAGNOSER,
     MODULES,
@@ -34,6 +35,7 @@ MEMORY: Mapping[str, str] = {
     COST_SPIKE: _SERIES,
     RUNAWAY_LOOP: _SERIES,
     PROVIDER_OUTAGE: _SERIES,
+    ALERTS: _SERIES,
     GATEWAY_DIAGNOSER: _NOTHING,
     **{f"remediator/{system}": _RECORD for system in REMEDIATED},
 }

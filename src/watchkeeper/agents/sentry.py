@@ -49,7 +49,7 @@ TARGET_SUBJECTS = {
 def subject_of(target: Target) -> Subject | None:
     """What is acted on, in the words of the signals; None for a target that no signal names."""
     kind = TARGET_SUBJECTS.get(target.kind)
-    return None if kind is None else Subject(kind=kind, id=target.id)
+    return Subject.of_target(target) or (None if kind is None else Subject(kind=kind, id=target.id))
 
 
 class Sentry:

@@ -126,6 +126,8 @@ def _came(step: Step, incident: Incident, asked: tuple[Asked, ...], *, over: boo
             return Came.UNDONE, ""
         case RemedyStatus.RELEASED:
             return Came.GIVEN_BACK, ""
+        case RemedyStatus.KEPT:
+            return Came.NOT_UNDONE, RemedyStatus.KEPT
         case RemedyStatus.LOST:
             return Came.NOT_UNDONE, CHANGED
     assert remedy.status in HELD

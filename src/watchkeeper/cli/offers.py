@@ -21,6 +21,7 @@ def offers() -> tuple[Offer, ...]:
             target_kind=each.target_kind,
             parameters=frozenset(each.parameters.model_fields),
             needed=frozenset(name for name, field in each.parameters.model_fields.items() if field.is_required()),
+            kind=each.kind,
         )
         for each in capabilities()
     )

@@ -56,6 +56,13 @@ class Target(Contract):
     def __str__(self) -> str:
         return f"{self.adapter}/{self.kind}/{self.id}"
 
+    @classmethod
+    def of(cls, text: str) -> Target | None:
+        """The target that `text` names, without labels; an id may have slashes. None where it names none."""
+        adapter, _, rest = text.partition("/")
+        kind, _, name = rest.partition("/")
+        return cls(adapter=adapter, kind=kind, id=name) if adapter and kind and name else None
+
 
 class Action(Contract):
     """One resolved step: parameters are scalars that code drew from evidence, never text from a model."""

@@ -21,6 +21,37 @@ class FailureMode(StrEnum):
     PROVIDER_OUTAGE = "provider_outage"
     RUNAWAY_LOOP = "runaway_loop"
     CONTEXT_OVERFLOW = "context_overflow"
+    CRASH_LOOP = "crash_loop"
+    OUT_OF_MEMORY = "out_of_memory"
+    STUCK_ROLLOUT = "stuck_rollout"
+    BAD_DEPLOY = "bad_deploy"
+    NODE_NOT_READY = "node_not_ready"
+    DISK_FULL = "disk_full"
+    SERVICE_DOWN = "service_down"
+    SATURATION = "saturation"
+    HUNG_PROCESS = "hung_process"
+    QUEUE_BACKLOG = "queue_backlog"
+
+    @property
+    def of_infrastructure(self) -> bool:
+        """Told by alerts, about what an adapter can act on; the others are found in calls and runs."""
+        return self in _INFRASTRUCTURE
+
+
+_INFRASTRUCTURE = frozenset(
+    {
+        FailureMode.CRASH_LOOP,
+        FailureMode.OUT_OF_MEMORY,
+        FailureMode.STUCK_ROLLOUT,
+        FailureMode.BAD_DEPLOY,
+        FailureMode.NODE_NOT_READY,
+        FailureMode.DISK_FULL,
+        FailureMode.SERVICE_DOWN,
+        FailureMode.SATURATION,
+        FailureMode.HUNG_PROCESS,
+        FailureMode.QUEUE_BACKLOG,
+    }
+)
 
 
 class Severity(StrEnum):
@@ -47,6 +78,8 @@ class Sign(StrEnum):
     GATEWAY_STATE = "gateway_state"
     FAILURE_SERIES = "failure_series"
     ALERT = "alert"
+    ALERT_RULE = "alert_rule"
+    """An alert whose name the team has mapped to the mode, on the very target."""
     RECENT_CHANGE = "recent_change"
     OWN_EFFECT = "own_effect"
 

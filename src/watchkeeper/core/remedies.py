@@ -15,6 +15,7 @@ class RemedyStatus(StrEnum):
     RELEASED = "released"
     UNDONE = "undone"
     LOST = "lost"  # the target no longer holds our value: somebody else changed it, and we touch nothing
+    KEPT = "kept"  # it helped, its runbook gives nothing back, and its time is over: it stays, and is nobody's remedy
 
 
 HELD = (RemedyStatus.IN_FORCE, RemedyStatus.RELEASING)

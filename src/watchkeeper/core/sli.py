@@ -26,6 +26,8 @@ class Measure(StrEnum):
     SUCCESS_RATIO = "success_ratio"
     PROVIDER_ERROR_RATIO = "provider_error_ratio"
     LATENCY_P95_S = "latency_p95_s"
+    ALERTS_FIRING = "alerts_firing"
+    """How many alerts fire on the subject now, whatever the window: they are told when they begin and when they end."""
 
 
 SERIES = "series:"

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from watchkeeper.core.actions import Target
 from watchkeeper.core.model import Contract
+
+GATEWAYS = frozenset({"litellm"})
+"""Adapters whose targets the signals name by kinds of their own: keys, deployments, models."""
 
 
 class SubjectKind(StrEnum):
@@ -26,6 +30,8 @@ class SubjectKind(StrEnum):
     GATEWAY = "gateway"
     POD = "pod"
     HOST = "host"
+    TARGET = "target"
+    """What an adapter can act on, by the target's text: `kubernetes:prod/deployment/shop/web`."""
 
 
 class Subject(Contract):
@@ -35,6 +41,13 @@ class Subject(Contract):
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
+
+    @classmethod
+    def of_target(cls, target: Target) -> Subject | None:
+        """What stands for a target of the infrastructure; None for a gateway's: its things have kinds of their own."""
+        if target.adapter.partition(":")[0] in GATEWAYS:
+            return None
+        return cls(kind=SubjectKind.TARGET, id=str(target))
 
 
 class EdgeSource(StrEnum):

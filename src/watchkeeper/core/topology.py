@@ -17,6 +17,9 @@ class ServiceEntry(Contract):
     agents: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    """What of the infrastructure is the service's, by the target's text (`kubernetes:prod/deployment/shop/web`), or a
+    prefix ending in *."""
 
     @property
     def scope(self) -> Scope:
@@ -40,6 +43,8 @@ class Topology(Contract):
         for entry in self.services:
             if subject in entry.members() or subject == Subject(kind=SubjectKind.SERVICE, id=entry.name):
                 return entry.scope
+            if subject.kind is SubjectKind.TARGET and any(_covers(each, subject.id) for each in entry.targets):
+                return entry.scope
         return None
 
     def unassigned(self) -> Scope:
@@ -51,3 +56,7 @@ class Topology(Contract):
             for entry in self.services
             for member in entry.members()
         )
+
+
+def _covers(pattern: str, target: str) -> bool:
+    return target.startswith(pattern[:-1]) if pattern.endswith("*") else target == pattern

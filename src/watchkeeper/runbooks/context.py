@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from watchkeeper.core.actions import Target
 from watchkeeper.core.diagnosis import Cause
 from watchkeeper.core.subjects import Edge, Subject, SubjectKind
 from watchkeeper.runbooks.facts import DeploymentFact, ResolveFacts
-from watchkeeper.runbooks.model import Condition, Select, TargetKind
+from watchkeeper.runbooks.model import CAUSE_KIND, Condition, GatewayKind, Select, TargetKind
 
 MAX_HOPS = 3
 
@@ -23,7 +24,8 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Context:
-    """One place to act: a key, or one model group with the deployments of it that are the cause."""
+    """One place to act: a key, one model group with the deployments of it that are the cause, or a target of the
+    infrastructure."""
 
     facts: ResolveFacts
     cause: Subject
@@ -31,6 +33,8 @@ class Context:
     key: str = ""
     group: str = ""
     failing: tuple[DeploymentFact, ...] = field(default=())
+    target: Target | None = None
+    """What of the infrastructure the cause is."""
 
     @property
     def healthy(self) -> tuple[DeploymentFact, ...]:
@@ -69,12 +73,15 @@ class Context:
         """The ids to act on; raises Missing rather than return none."""
         found: tuple[str, ...]
         match kind:
-            case TargetKind.KEY:
+            case GatewayKind.KEY:
                 found = (self.key,) if self.key else ()
-            case TargetKind.MODEL_GROUP:
+            case GatewayKind.MODEL_GROUP:
                 found = (self.group,) if self.group else ()
-            case TargetKind.DEPLOYMENT:
+            case GatewayKind.DEPLOYMENT:
                 found = tuple(each.id for each in (self.healthy if select is Select.STANDBY else self.failing))
+            case _:
+                meant = self.target is not None and kind in (self.target.kind, CAUSE_KIND)
+                found = (self.target.id,) if self.target is not None and meant else ()
         if not found:
             raise Missing(f"no_{kind}_to_act_on")
         return found
@@ -86,8 +93,11 @@ class Context:
 
 
 def contexts(cause: Cause, edges: Iterable[Edge], facts: ResolveFacts, kind: TargetKind) -> tuple[Context, ...]:
-    """Where to act for `cause` on targets of `kind`: one key, or each model group that it breaks. Raises Missing."""
-    if kind is TargetKind.KEY:
+    """Where to act for `cause` on targets of `kind`: the target that it is, one key, or each model group that it
+    breaks. Raises Missing."""
+    if kind not in tuple(GatewayKind):
+        return (Context(facts, cause.subject, cause.path, target=_named(cause.subject)),)
+    if kind == GatewayKind.KEY:
         key, path = _reach(cause.subject, (*cause.path, *edges), SubjectKind.KEY)
         return (Context(facts, cause.subject, (*cause.path, *path), key=key.id),)
     failing = _failing(cause.subject, facts)
@@ -96,6 +106,13 @@ def contexts(cause: Cause, edges: Iterable[Edge], facts: ResolveFacts, kind: Tar
         Context(facts, cause.subject, cause.path, group=group, failing=tuple(f for f in failing if f.group == group))
         for group in groups
     )
+
+
+def _named(subject: Subject) -> Target:
+    found = Target.of(subject.id) if subject.kind is SubjectKind.TARGET else None
+    if found is None:
+        raise Missing("cause_names_no_target")
+    return found
 
 
 def _failing(subject: Subject, facts: ResolveFacts) -> tuple[DeploymentFact, ...]:

@@ -15,7 +15,7 @@ from watchkeeper.core.actions import Action, Change
 from watchkeeper.core.consents import PlanEdit
 from watchkeeper.core.errors import InputError, suggest
 from watchkeeper.core.model import Scalar
-from watchkeeper.runbooks.model import Expression, Runbook
+from watchkeeper.runbooks.model import CAUSE_KIND, Expression, Runbook
 
 
 def edited(
@@ -52,7 +52,7 @@ def _offered(runbook: Runbook, action: Action, name: str) -> list[Expression]:
     specs = (
         spec
         for spec in runbook.spec.actions
-        if spec.intent is action.intent and spec.target.kind.value == action.target.kind
+        if spec.intent is action.intent and spec.target.kind in (action.target.kind, CAUSE_KIND)
     )
     every = [spec.parameters[name] for spec in specs if name in spec.parameters]
     return [each for each in every if _gives(each, dict(action.parameters)[name])] or every

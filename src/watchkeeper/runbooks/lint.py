@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from watchkeeper.core.actions import Intent
+from watchkeeper.core.actions import ActionKind, Intent
 from watchkeeper.core.errors import suggest
 from watchkeeper.core.sli import Comparison, Measure, SubjectSet
+from watchkeeper.core.subjects import SubjectKind
 from watchkeeper.core.yamldoc import Path
 from watchkeeper.runbooks.model import (
+    CAUSE_KIND,
     ActionSpec,
     Condition,
     Expression,
+    GatewayKind,
     Runbook,
     RunbookSpec,
     Select,
@@ -29,8 +32,11 @@ from watchkeeper.runbooks.model import (
     Term,
 )
 
-_LOWER_IS_BETTER = frozenset({Measure.PROVIDER_ERROR_RATIO, Measure.LATENCY_P95_S, Measure.COST_USD_PER_MIN})
+_LOWER_IS_BETTER = frozenset(
+    {Measure.PROVIDER_ERROR_RATIO, Measure.LATENCY_P95_S, Measure.COST_USD_PER_MIN, Measure.ALERTS_FIRING}
+)
 _RATES = frozenset({Measure.CALLS_PER_MIN, Measure.SERVED_PER_MIN, Measure.TOKENS_PER_MIN, Measure.COST_USD_PER_MIN})
+_NO_WAY_BACK = frozenset({Intent.RECLAIM_SPACE, Intent.KILL})
 _BRAKES = frozenset({Intent.THROTTLE, Intent.SET_BUDGET, Intent.BLOCK})
 _LIMITS = {
     "rpm_limit": frozenset({Measure.CALLS_PER_MIN, Measure.SERVED_PER_MIN}),
@@ -63,6 +69,7 @@ class Offer:
     target_kind: str
     parameters: frozenset[str]
     needed: frozenset[str]
+    kind: ActionKind
 
 
 def unknown_series(runbook: Runbook, known: Collection[str]) -> list[LintFinding]:
@@ -100,17 +107,22 @@ def _warning(path: Path, code: str, message: str) -> LintFinding:
 
 
 def _actions(spec: RunbookSpec) -> Iterator[LintFinding]:
-    kinds = {action.target.kind is TargetKind.KEY for action in spec.actions}
+    kinds = {_family(action.target.kind) for action in spec.actions}
     if len(kinds) > 1:
-        yield _error(("actions",), "mixed_targets", "a runbook acts on keys or on deployments and groups, not on both")
+        text = "a runbook acts on keys, on deployments and groups, or on what its cause names, not on several of these"
+        yield _error(("actions",), "mixed_targets", text)
+    about_targets = SubjectKind.TARGET in spec.trigger.subjects
+    if about_targets != (kinds == {"target"}) or about_targets != bool(spec.trigger.targets):
+        text = "for targets of the infrastructure: `subjects: [target]`, their kinds in `targets`, and acts on these"
+        yield _error(("trigger",), "subjects_and_targets", text)
     for number, action in enumerate(spec.actions):
         at: Path = ("actions", number)
-        if action.intent is Intent.RECLAIM_SPACE:
-            yield _error((*at, "intent"), "irreversible", f"{action.intent} has no undo, and a runbook must have one")
-        about_deployments = action.target.kind is not TargetKind.KEY
+        if action.intent in _NO_WAY_BACK and spec.undo == "captured":
+            yield _error((*at, "intent"), "irreversible", f"{action.intent} has no undo: say `undo: none`")
+        about_deployments = action.target.kind in (GatewayKind.DEPLOYMENT, GatewayKind.MODEL_GROUP)
         if action.when is not Condition.ALWAYS and not about_deployments:
             yield _error((*at, "when"), "condition_without_group", f"`{action.when}` says nothing about a key")
-        if action.target.select is Select.STANDBY and action.target.kind is not TargetKind.DEPLOYMENT:
+        if action.target.select is Select.STANDBY and action.target.kind != GatewayKind.DEPLOYMENT:
             yield _error((*at, "target", "select"), "standby_of_what", "only deployments have a standby")
         for name, expression in action.parameters.items():
             yield from _expression(expression, (*at, "parameters", name), action.target.kind)
@@ -120,17 +132,38 @@ def _offered(spec: RunbookSpec, offers: Sequence[Offer]) -> Iterator[LintFinding
     for number, action in enumerate(spec.actions):
         at: Path = ("actions", number)
         of_intent = [offer for offer in offers if offer.intent is action.intent]
-        fitting = [offer for offer in of_intent if offer.target_kind == action.target.kind]
-        if fitting:
-            yield from min((list(_parameters(action, offer, at)) for offer in fitting), key=len)
-        else:
-            kinds = ", ".join(sorted({offer.target_kind for offer in of_intent})) or "nothing yet"
-            text = f"no adapter can {action.intent} a {action.target.kind}; what it is offered for: {kinds}"
-            yield _error((*at, "intent"), "not_offered", text)
+        for kind in spec.trigger.targets if action.target.kind == CAUSE_KIND else (action.target.kind,):
+            yield from _offered_for(spec, action, kind, of_intent, at)
+
+
+def _offered_for(
+    spec: RunbookSpec, action: ActionSpec, kind: TargetKind, of_intent: Sequence[Offer], at: Path
+) -> Iterator[LintFinding]:
+    fitting = [offer for offer in of_intent if offer.target_kind == kind]
+    if fitting:
+        yield from _way_back(spec, fitting, (*at, "intent"))
+        yield from min((list(_parameters(action, offer, at)) for offer in fitting), key=len)
+    else:
+        kinds = ", ".join(sorted({offer.target_kind for offer in of_intent})) or "nothing yet"
+        text = f"no adapter can {action.intent} a {kind}; what it is offered for: {kinds}"
+        yield _error((*at, "intent"), "not_offered", text)
+
+
+def _family(kind: TargetKind) -> str:
+    return "key" if kind == GatewayKind.KEY else "group" if kind in tuple(GatewayKind) else "target"
+
+
+def _way_back(spec: RunbookSpec, offers: Sequence[Offer], at: Path) -> Iterator[LintFinding]:
+    """What is said of undo must be so of each action."""
+    reversible = any(offer.kind is ActionKind.REVERSIBLE for offer in offers)
+    if spec.undo == "captured" and not reversible:
+        yield _error(at, "no_way_back", f"{offers[0].intent} has no undo: say `undo: none`")
+    if spec.undo == "none" and reversible:
+        yield _error(at, "undo_given_up", f"{offers[0].intent} can be undone: say `undo: captured`")
 
 
 def _parameters(action: ActionSpec, offer: Offer, at: Path) -> Iterator[LintFinding]:
-    what = f"{action.intent} of a {action.target.kind}"
+    what = f"{action.intent} of a {offer.target_kind}"
     for name in sorted(action.parameters.keys() - offer.parameters):
         text = f"`{name}` is no parameter of {what}{suggest(name, offer.parameters)}"
         yield _error((*at, "parameters", name), "unknown_parameter", text)
@@ -142,12 +175,12 @@ def _expression(expression: Expression, at: Path, kind: TargetKind | None) -> It
     sources = _sources(expression)
     if expression.min is not None and expression.max is not None and expression.min > expression.max:
         yield _error((*at, "min"), "min_over_max", "min is greater than max")
-    if Source.KEY_SPEND in sources and kind is not TargetKind.KEY:
+    if Source.KEY_SPEND in sources and kind != GatewayKind.KEY:
         yield _error(at, "source_does_not_fit", f"`{Source.KEY_SPEND}` is known of keys only")
-    if Source.CAUSE_WEIGHT in sources and kind is not TargetKind.DEPLOYMENT:
+    if Source.CAUSE_WEIGHT in sources and kind != GatewayKind.DEPLOYMENT:
         yield _error(at, "source_does_not_fit", f"`{Source.CAUSE_WEIGHT}` is known of deployments only")
     if Source.GROUP_FALLBACKS in sources:
-        if kind is not TargetKind.MODEL_GROUP:
+        if kind != GatewayKind.MODEL_GROUP:
             yield _error(at, "source_does_not_fit", f"`{Source.GROUP_FALLBACKS}` is known of model groups only")
         elif expression.model_fields_set - {"source", "optional"}:
             yield _error(at, "not_a_number", f"`{Source.GROUP_FALLBACKS}` is a list: it takes no arithmetic")
@@ -178,7 +211,7 @@ def _level(sli: SliSpec, at: Path, spec: RunbookSpec) -> Iterator[LintFinding]:
         yield _error((*at, "threshold", "from"), "series_has_no_baseline", text)
     if sli.min_events == 0:
         yield _warning(at, "no_minimum", "minEvents 0: silence would be taken for an answer")
-    if sli.subject is SubjectRef.MODEL_GROUP and spec.actions[0].target.kind is TargetKind.KEY:
+    if sli.subject is SubjectRef.MODEL_GROUP and spec.actions[0].target.kind == GatewayKind.KEY:
         yield _error((*at, "subject"), "no_model_group", "a runbook that acts on keys knows no model group")
 
 
@@ -241,7 +274,9 @@ def _term(term: Term, baseline: float) -> float:
 def _release(spec: RunbookSpec) -> Iterator[LintFinding]:
     needed = spec.verification.horizons[-1] + spec.hold
     if spec.release is None:
-        yield _warning((), "no_release", "no release: the change stays until a person undoes it or its ttl is over")
+        if spec.undo == "captured" and "release" not in spec.model_fields_set:
+            text = "no release: the change stays until a person undoes it or its ttl is over; say `release: null` if so"
+            yield _warning((), "no_release", text)
     else:
         steps = spec.release.steps
         in_order = all(later > earlier for earlier, later in pairwise(steps))

@@ -72,8 +72,16 @@ class Expression(Term):
     optional: bool = False
 
 
-class TargetKind(StrEnum):
-    """The adapter's words for what can be acted on."""
+TargetKind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+"""An adapter's word for what can be acted on; which there are, the lint is told."""
+
+
+CAUSE_KIND = "cause"
+"""The kind of whatever the cause is, one of the trigger's `targets`."""
+
+
+class GatewayKind(StrEnum):
+    """What of a gateway can be acted on. Other kinds are of the infrastructure: there the cause names the target."""
 
     KEY = "key"
     DEPLOYMENT = "deployment"
@@ -85,9 +93,9 @@ class TargetKind(StrEnum):
 
 
 _SUBJECTS = {
-    TargetKind.KEY: SubjectKind.KEY,
-    TargetKind.DEPLOYMENT: SubjectKind.DEPLOYMENT,
-    TargetKind.MODEL_GROUP: SubjectKind.MODEL,
+    GatewayKind.KEY: SubjectKind.KEY,
+    GatewayKind.DEPLOYMENT: SubjectKind.DEPLOYMENT,
+    GatewayKind.MODEL_GROUP: SubjectKind.MODEL,
 }
 
 
@@ -118,7 +126,7 @@ class ActionSpec(Section):
     intent: Intent
     when: Condition = Condition.ALWAYS
     target: TargetSpec
-    parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Expression] = Field(min_length=1)
+    parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Expression] = Field(default_factory=dict)
 
 
 class SubjectRef(StrEnum):
@@ -165,10 +173,12 @@ class ReleaseSpec(Section):
 
 
 class Trigger(Section):
-    """All that is given must fit one cause of the diagnosis; of `signs`, one is enough."""
+    """All that is given must fit one cause of the diagnosis; of `signs`, one is enough. `targets`: the kinds that the
+    cause may be of, where it is a target of the infrastructure."""
 
     modes: tuple[FailureMode, ...] = Field(min_length=1)
     subjects: tuple[SubjectKind, ...] = Field(min_length=1)
+    targets: tuple[TargetKind, ...] = ()
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     signs: tuple[Sign, ...] = ()
 
@@ -182,7 +192,8 @@ class RunbookSpec(Section):
     breach: SliSpec | None = None
     hold: Seconds
     release: ReleaseSpec | None = None
-    undo: Literal["captured"]
+    undo: Literal["captured", "none"]
+    """`none`: no action has a way back; what it restarts must come back, what it removes stays removed."""
     ttl: Seconds = Field(gt=0)
 
 

@@ -23,6 +23,7 @@ from watchkeeper.runbooks.loader import Catalog
 from watchkeeper.runbooks.model import (
     ActionSpec,
     Expression,
+    GatewayKind,
     Round,
     Runbook,
     SliSpec,
@@ -30,9 +31,15 @@ from watchkeeper.runbooks.model import (
     SubjectRef,
     TargetKind,
     Term,
+    Trigger,
 )
 
-_KINDS = {Intent.RESTART: ActionKind.SELF_RESTORING, Intent.RECLAIM_SPACE: ActionKind.IRREVERSIBLE}
+_KINDS = {
+    Intent.RESTART: ActionKind.SELF_RESTORING,
+    Intent.DRAIN: ActionKind.SELF_RESTORING,
+    Intent.RECLAIM_SPACE: ActionKind.IRREVERSIBLE,
+    Intent.KILL: ActionKind.IRREVERSIBLE,
+}
 
 
 class Proposal(Contract):
@@ -77,9 +84,17 @@ def fitting_cause(runbook: Runbook, diagnosis: Diagnosis) -> Cause | None:
             and cause.subject.kind in trigger.subjects
             and cause.confidence >= trigger.min_confidence
             and (not trigger.signs or set(trigger.signs) & set(cause.signs))
+            and _of_a_kind(cause, trigger)
         ):
             return cause
     return None
+
+
+def _of_a_kind(cause: Cause, trigger: Trigger) -> bool:
+    if cause.subject.kind is not SubjectKind.TARGET or not trigger.targets:
+        return True
+    target = Target.of(cause.subject.id)
+    return target is not None and target.kind in trigger.targets
 
 
 def resolve(
@@ -134,17 +149,25 @@ def _actions(specs: Iterable[ActionSpec], place: Context) -> Iterable[Action]:
     for spec in specs:
         if not place.holds(spec.when):
             continue
+        kind = spec.target.kind if place.target is None else place.target.kind
         for name in place.targets(spec.target.kind, spec.target.select):
-            parameters = _parameters(spec, place, Subject(kind=spec.target.kind.subject_kind, id=name))
-            if parameters:
-                labels = _labels(place.facts, spec.target.kind, name)
+            parameters = _parameters(spec, place, _acted_on(place.facts, kind, name))
+            if parameters or not spec.parameters:
+                labels = _labels(place.facts, kind, name)
                 yield Action(
                     step=0,
                     intent=spec.intent,
                     kind=_KINDS.get(spec.intent, ActionKind.REVERSIBLE),
-                    target=Target(adapter=place.facts.adapter, kind=spec.target.kind, id=name, labels=labels),
+                    target=Target(adapter=place.facts.adapter, kind=kind, id=name, labels=labels),
                     parameters=parameters,
                 )
+
+
+def _acted_on(facts: ResolveFacts, kind: TargetKind, name: str) -> Subject:
+    """A target in the words of the signals."""
+    if kind in tuple(GatewayKind):
+        return Subject(kind=GatewayKind(kind).subject_kind, id=name)
+    return Subject(kind=SubjectKind.TARGET, id=f"{facts.adapter}/{kind}/{name}")
 
 
 def _parameters(spec: ActionSpec, place: Context, subject: Subject) -> tuple[tuple[str, Scalar], ...]:
@@ -160,14 +183,15 @@ def _parameters(spec: ActionSpec, place: Context, subject: Subject) -> tuple[tup
 
 def _labels(facts: ResolveFacts, kind: TargetKind, name: str) -> Labels:
     match kind:
-        case TargetKind.KEY:
+        case GatewayKind.KEY:
             key = facts.key(name)
             return key.labels if key else ()
-        case TargetKind.MODEL_GROUP:
+        case GatewayKind.MODEL_GROUP:
             group = facts.group(name)
             return group.labels if group else ()
-        case TargetKind.DEPLOYMENT:
+        case GatewayKind.DEPLOYMENT:
             return next((each.labels for each in facts.deployments if each.id == name), ())
+    return ()
 
 
 def _sli(spec: SliSpec, place: Context, actions: Sequence[Action], service: str) -> Sli:
@@ -192,7 +216,7 @@ def _subject(ref: SubjectRef, place: Context, actions: Sequence[Action], service
             return place.cause
         case SubjectRef.TARGET:
             target = actions[0].target
-            return Subject(kind=TargetKind(target.kind).subject_kind, id=target.id)
+            return _acted_on(place.facts, target.kind, target.id)
         case SubjectRef.MODEL_GROUP:
             if not place.group:
                 raise Missing("no_model_group_known_for_cause")

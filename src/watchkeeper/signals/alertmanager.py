@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -20,6 +22,8 @@ from watchkeeper.core.subjects import Subject, SubjectKind
 from watchkeeper.signals.names import clean, subject_id
 
 SOURCE = "alertmanager"
+
+_LABEL = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)\}")
 
 MAX_BODY = 4 * 2**20
 MAX_ALERTS = 10_000
@@ -35,8 +39,30 @@ class LabelRule(Contract):
     kind: SubjectKind
 
 
+class TargetRule(Contract):
+    """An alert that carries every label that `id` names, and those of `when`, is about this target of an adapter."""
+
+    adapter: str = Field(pattern=r"^[a-z]+:[a-z0-9-]{1,32}$")
+    """As the daemon names it: `kubernetes:prod`."""
+    kind: str = Field(pattern=r"^[a-z_]{1,32}$")
+    id: str = Field(pattern=r"^([^{}\s]|\{[a-zA-Z_][a-zA-Z0-9_]*\})+$")
+    """Text in which `{namespace}` stands for that label's value."""
+    when: dict[str, str] = Field(default_factory=dict)
+
+    def target(self, labels: Mapping[str, str]) -> str:
+        """The target's text; empty where the rule says nothing of such an alert."""
+        names = _LABEL.findall(self.id)
+        values = {name: clean(labels.get(name, "")) for name in names}
+        if not all(values.values()) or any(labels.get(name) != value for name, value in self.when.items()):
+            return ""
+        return f"{self.adapter}/{self.kind}/{self.id.format_map(values)}"
+
+
 class AlertmanagerConfig(Contract):
-    """`subjects`: the first rule whose label an alert carries says what the alert is about. `labels` are kept."""
+    """`targets`: the first rule that fits says what an alert is about, if it is about what can be acted on; else the
+    first of `subjects` whose label it carries. `labels` are kept."""
+
+    targets: Annotated[tuple[TargetRule, ...], Field(max_length=200)] = ()
 
     subjects: tuple[LabelRule, ...] = (
         LabelRule(label="key", kind=SubjectKind.KEY),
@@ -117,6 +143,9 @@ def _id(alert: _Alert, group: str) -> str:
 
 
 def _subject(alert: _Alert, config: AlertmanagerConfig) -> Subject:
+    target = next((found for rule in config.targets if (found := rule.target(alert.labels))), "")
+    if target:
+        return Subject(kind=SubjectKind.TARGET, id=target)
     for rule in config.subjects:
         named = subject_id(rule.kind, alert.labels.get(rule.label, ""))
         if named:

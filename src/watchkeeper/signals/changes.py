@@ -32,5 +32,8 @@ def own_effect(outcome: EffectOutcome, target: Target, intent: Intent) -> Event:
 
 def _subject(target: Target) -> Subject:
     """What is none of our kinds is told of the gateway that holds it."""
+    infrastructure = Subject.of_target(target)
+    if infrastructure is not None:
+        return infrastructure
     kind = _KINDS.get(target.kind)
     return Subject(kind=SubjectKind.GATEWAY, id=target.adapter) if kind is None else Subject(kind=kind, id=target.id)

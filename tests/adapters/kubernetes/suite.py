@@ -85,7 +85,12 @@ def autoscaler(name: str) -> dict[str, Any]:
     return {"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name}, "spec": spec}
 
 
-TITLES = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
+TITLES = {"kube_deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
+
+
+def word(kind: str) -> str:
+    """What kubectl calls it."""
+    return kind.removeprefix("kube_")
 
 
 class Judge:
@@ -109,9 +114,8 @@ class Judge:
         return self.cluster.kubectl(*words, namespace=self.namespace)
 
     def object(self, target: Target) -> dict[str, Any] | None:
-        kind = "hpa" if target.kind == "autoscaler" else target.kind
         done = self.cluster.try_kubectl(
-            "get", kind, target.id.rpartition("/")[2], "-o", "json", namespace=self.namespace
+            "get", word(target.kind), target.id.rpartition("/")[2], "-o", "json", namespace=self.namespace
         )
         found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
         return found
@@ -126,7 +130,7 @@ class Judge:
                 return {"unschedulable": spec.get("unschedulable", False)}
             case "cronjob":
                 return {"suspend": spec.get("suspend", False)}
-            case "autoscaler":
+            case "hpa":
                 return {"min_replicas": spec["minReplicas"], "max_replicas": spec["maxReplicas"]}
             case "pod":
                 owner = found["metadata"]["ownerReferences"][0]
@@ -151,7 +155,7 @@ class Judge:
         }
         if target.kind != "daemonset":
             fields["replicas"] = spec["replicas"]
-        if target.kind == "deployment":
+        if target.kind == "kube_deployment":
             fields["paused"] = spec.get("paused", False)
         return fields
 
@@ -162,7 +166,7 @@ class Judge:
 
     def _kept(self, target: Target) -> dict[str, tuple[str, int]]:
         """Name → image and number of each revision that is kept."""
-        kind = "replicaset" if target.kind == "deployment" else "controllerrevision"
+        kind = "replicaset" if target.kind == "kube_deployment" else "controllerrevision"
         kept = {}
         for each in json.loads(self.kubectl("get", kind, "-o", "json"))["items"]:
             data = each.get("data", each)
@@ -172,8 +176,7 @@ class Judge:
         return kept
 
     def _write(self, target: Target, values: Mapping[str, Scalar]) -> None:
-        kind = "hpa" if target.kind == "autoscaler" else target.kind
-        name = target.id.rpartition("/")[2]
+        kind, name = word(target.kind), target.id.rpartition("/")[2]
         for path, value in values.items():
             if path == "template":
                 number = self._kept(target)[str(value)][1]
@@ -216,22 +219,22 @@ class Scene:
     def make(self, kind: str, name: str = "web") -> str:
         if kind == "node":
             return names_of(self.cluster.items("nodes"))[0]
-        made = {"cronjob": cron_job, "autoscaler": autoscaler}.get(kind)
+        made = {"cronjob": cron_job, "hpa": autoscaler}.get(kind)
         self.cluster.apply(made(name) if made else manifest(TITLES[kind], name), namespace=self.namespace)
         if not made:
             self.settled(kind, name)
         return f"{self.namespace}/{name}"
 
     def settled(self, kind: str, name: str) -> None:
-        self.cluster.kubectl("rollout", "status", f"{kind}/{name}", "--timeout=90s", namespace=self.namespace)
+        self.cluster.kubectl("rollout", "status", f"{word(kind)}/{name}", "--timeout=90s", namespace=self.namespace)
 
     def revise(self, kind: str, tag: str) -> None:
-        self.cluster.kubectl("set", "image", f"{kind}/web", f"app={IMAGE}:{tag}", namespace=self.namespace)
+        self.cluster.kubectl("set", "image", f"{word(kind)}/web", f"app={IMAGE}:{tag}", namespace=self.namespace)
         self.settled(kind, "web")
 
     def pod(self) -> str:
         """One of the deployment's, when all are ready and none is going."""
-        self.settled("deployment", "web")
+        self.settled("kube_deployment", "web")
         return f"{self.namespace}/{names_of(self.cluster.items('pods', '-l', 'app=web', namespace=self.namespace))[0]}"
 
     @asynccontextmanager
@@ -257,25 +260,25 @@ def names_of(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 Wanted = dict[str, Scalar]
 REVERSIBLE: dict[str, tuple[Intent, Wanted, Wanted]] = {
-    "deployment-scale": (Intent.SCALE, {"replicas": 3}, {"replicas": 1}),
-    "deployment-rollback": (Intent.ROLLBACK, {}, {"template": "first"}),
-    "deployment-pin_version": (
+    "kube_deployment-scale": (Intent.SCALE, {"replicas": 3}, {"replicas": 1}),
+    "kube_deployment-rollback": (Intent.ROLLBACK, {}, {"template": "first"}),
+    "kube_deployment-pin_version": (
         Intent.PIN_VERSION,
         {"container": "app", "image": f"{IMAGE}:9"},
         {"image:app": f"{IMAGE}:7"},
     ),
-    "deployment-set_config": (
+    "kube_deployment-set_config": (
         Intent.SET_CONFIG,
         {"container": "app", "name": "EXTRA", "value": "on"},
         {"env:app:EXTRA": "off"},
     ),
-    "deployment-set_resources": (
+    "kube_deployment-set_resources": (
         Intent.SET_RESOURCES,
         {"container": "app", "memory_limit": "1024Mi", "cpu_limit": "0.5"},
         {"memory_limit:app": "96Mi"},
     ),
-    "deployment-pause": (Intent.PAUSE, {}, {}),
-    "deployment-resume": (Intent.RESUME, {}, {}),
+    "kube_deployment-pause": (Intent.PAUSE, {}, {}),
+    "kube_deployment-resume": (Intent.RESUME, {}, {}),
     "statefulset-scale": (Intent.SCALE, {"replicas": 3}, {"replicas": 1}),
     "statefulset-rollback": (Intent.ROLLBACK, {}, {"template": "first"}),
     "statefulset-pin_version": (
@@ -312,9 +315,9 @@ REVERSIBLE: dict[str, tuple[Intent, Wanted, Wanted]] = {
     "node-cordon": (Intent.CORDON, {}, {}),
     "cronjob-pause": (Intent.PAUSE, {}, {}),
     "cronjob-resume": (Intent.RESUME, {}, {}),
-    "autoscaler-set_limit": (Intent.SET_LIMIT, {"min_replicas": 1, "max_replicas": 9}, {"max_replicas": 7}),
+    "hpa-set_limit": (Intent.SET_LIMIT, {"min_replicas": 1, "max_replicas": 9}, {"max_replicas": 7}),
 }
-RETURNING = ("deployment-restart", "statefulset-restart", "daemonset-restart", "pod-restart", "pod-drain")
+RETURNING = ("kube_deployment-restart", "statefulset-restart", "daemonset-restart", "pod-restart", "pod-drain")
 ALL = (*REVERSIBLE, *RETURNING)
 
 
@@ -324,7 +327,7 @@ def make_case(scene: Scene, judge: Judge, name: str) -> Case:
     intent = Intent(word)
     nowhere = f"nowhere-{uuid4().hex[:6]}" if kind == "node" else f"{scene.namespace}/nowhere"
     if kind == "pod":
-        scene.make("deployment")
+        scene.make("kube_deployment")
         return _pod_case(scene, intent, nowhere)
     target = scene.make(kind)
     wanted, disturbed = REVERSIBLE[name][1:] if name in REVERSIBLE else ({}, {"restarted_at": "2001-01-01T00:00:00Z"})
@@ -428,9 +431,9 @@ async def kubernetes_example(cluster: Cluster, folder: Path, *names: str) -> Asy
 
 def refused(namespace: str) -> tuple[Refused, ...]:
     return (
-        Refused(action(Intent.SCALE, "deployment", "no-slash", replicas=1), "bad_id"),
-        Refused(action(Intent.SCALE, "deployment", f"{namespace}/web", replicas=-1), "bad_parameters"),
-        Refused(action(Intent.BLOCK, "deployment", f"{namespace}/web"), "not_capable"),
+        Refused(action(Intent.SCALE, "kube_deployment", "no-slash", replicas=1), "bad_id"),
+        Refused(action(Intent.SCALE, "kube_deployment", f"{namespace}/web", replicas=-1), "bad_parameters"),
+        Refused(action(Intent.BLOCK, "kube_deployment", f"{namespace}/web"), "not_capable"),
     )
 
 

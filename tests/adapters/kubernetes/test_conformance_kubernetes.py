@@ -28,7 +28,20 @@ LEAVE_NOTHING: tuple[Clause, ...] = (
 WITH_OTHERS: tuple[Clause, ...] = (another_writer_is_not_overwritten, a_declared_precondition_closes_the_window)
 FAULTS = tuple(each for each in CLAUSES if each not in (*LEAVE_NOTHING, *WITH_OTHERS, what_restores_itself_is_watched))
 """These do not depend on the field."""
-WRITE_PATHS = ("deployment-set_config", "deployment-rollback", "deployment-restart", "pod-drain", "pod-restart")
+SHARED = (
+    *(each for each in ALL if each.startswith("kube_deployment-")),
+    "statefulset-scale",
+    "statefulset-rollback",
+    "daemonset-set_resources",
+    "hpa-set_limit",
+)
+"""Every field, and every kind, that others write too and that has a third value."""
+WRITE_PATHS = (
+    "kube_deployment-set_config",
+    "kube_deployment-rollback",
+    "pod-drain",
+    "pod-restart",
+)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -40,7 +53,7 @@ async def test_each_capability_writes_as_it_says(kubernetes_plane: PlaneCluster,
 
 
 @pytest.mark.parametrize("clause", WITH_OTHERS, ids=lambda each: each.__name__)
-@pytest.mark.parametrize("name", [each for each in ALL if not each.startswith("pod-")])
+@pytest.mark.parametrize("name", SHARED)
 async def test_each_capability_leaves_other_writers_alone(
     kubernetes_plane: PlaneCluster, tmp_path: Path, clause: Clause, name: str
 ) -> None:

@@ -45,7 +45,7 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
         canonical(text)
 
 
-@given(st.from_regex(QUANTITY, fullmatch=True).filter(str.isascii))
+@given(st.from_regex(QUANTITY, fullmatch=True).filter(lambda text: text.isascii() and len(text) <= 16))
 def test_a_spelling_is_stable_and_worth_the_same(text: str) -> None:
     spelled = canonical(text)
     assert canonical(spelled) == spelled

@@ -15,12 +15,14 @@ from watchkeeper.core.actions import Change, FieldChange, Intent, Target
 from watchkeeper.core.errors import InputError
 from watchkeeper.core.model import Scalar
 
-WEB = Place(KINDS["deployment"], "shop", "web")
+WEB = Place(KINDS["kube_deployment"], "shop", "web")
 
 
 def change(intent: Intent, **after: Scalar) -> Change:
     fields = tuple(FieldChange(path=path.replace("__", ":"), before=None, after=value) for path, value in after.items())
-    return Change(target=Target(adapter="kubernetes:a", kind="deployment", id="shop/web"), intent=intent, fields=fields)
+    return Change(
+        target=Target(adapter="kubernetes:a", kind="kube_deployment", id="shop/web"), intent=intent, fields=fields
+    )
 
 
 def test_an_apply_names_the_object_its_state_and_only_the_fields_of_the_change() -> None:
@@ -89,7 +91,7 @@ def test_a_pod_is_removed_only_while_it_is_the_same_pod(intent: Intent, method: 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("deployment", "web"), ("deployment", "a/b/c"), ("node", "a/b"), ("pod", "a/../b"), ("job", "a/b")],
+    [("kube_deployment", "web"), ("kube_deployment", "a/b/c"), ("node", "a/b"), ("pod", "a/../b"), ("job", "a/b")],
 )
 def test_an_id_that_can_name_nothing_is_refused(kind: str, name: str) -> None:
     with pytest.raises(InputError):

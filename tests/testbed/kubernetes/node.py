@@ -11,23 +11,23 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from tests.testbed.keeper import hierarchies
 from tests.testbed.kubernetes.cluster import Cluster
 from tests.testbed.kubernetes.fakes import is_ready
 from tests.testbed.kubernetes.images import PAUSE, Image, busybox, pause, write_image
+from tests.testbed.kubernetes.inside import SHADOWED
 from tests.testbed.kubernetes.install import Installation
-from tests.testbed.kubernetes.keeper import SHADOWED, hierarchies
 from tests.testbed.kubernetes.packages import SYSTEM_PATH, missing_for_node, program
 from tests.testbed.kubernetes.pki import Authority, write_kubeconfig
 from tests.testbed.kubernetes.plane import ControlPlane, control_plane, flag_words
+from tests.testbed.namespaces import Place, name_spaces
 from tests.testbed.process import ChildProcess
 
 NODE = "node-1"
@@ -42,13 +42,13 @@ _GROUPS = {"cpu", "cpuset", "devices", "freezer", "memory", "pids"}
 class NodeCluster(Cluster):
     """A cluster of one real node."""
 
-    def __init__(self, installation: Installation, directory: Path, plane: ControlPlane, place: _Place) -> None:
+    def __init__(self, installation: Installation, directory: Path, plane: ControlPlane, place: Place) -> None:
         authority = plane.authority
         super().__init__(installation, directory, url=plane.url, ca=authority.certificate, admin=plane.admin)
         self.node = NODE
         self.node_address = place.node
         """Where the test reaches the node's ports, those of `NodePort` services too."""
-        self.socket = place.socket
+        self.socket = _socket(place)
         """Where containerd answers, with containers that kubectl does not show."""
 
     def load(self, archive: Path) -> None:
@@ -64,28 +64,6 @@ class NodeCluster(Cluster):
         with tempfile.TemporaryDirectory() as folder:
             self.load(write_image(image, Path(folder) / "image.tar"))
         return image.reference
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The name spaces of a node, and what lies in its folder."""
-
-    folder: Path
-    pid: int
-    group: str
-    host: str
-    node: str
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "containerd.sock"
-
-    def child(self, name: str, command: list[str], *, log: Path) -> ChildProcess:
-        """A process inside; it ends with us, and with the name spaces."""
-        enter = [program("nsenter"), f"--target={self.pid}", "--mount", "--net", "--pid", "--ipc", "--uts", "--"]
-        # A kubelet looks for credentials of AWS, and would wait six seconds for a machine of AWS to answer.
-        environment = {"PATH": SYSTEM_PATH, "HOME": str(self.folder), "AWS_EC2_METADATA_DISABLED": "true"}
-        return ChildProcess(name, [*enter, *command], log=log, env=environment)
 
 
 def missing() -> str | None:
@@ -108,10 +86,11 @@ def node_cluster(installation: Installation, directory: Path) -> Iterator[NodeCl
         hidden = [place for place in SHADOWED if needed.is_relative_to(place)]
         assert not hidden, f"{needed} cannot be seen from inside a node, which has a {hidden[0]} of its own: move it"
     with ExitStack() as running:
-        place = running.enter_context(_name_spaces(directory / "keeper.log"))
+        script = Path(__file__).with_name("inside.py")
+        place, _ = running.enter_context(name_spaces(script, log=directory / "keeper.log", prefix="wk-node-"))
         containerd = running.enter_context(_containerd(place, directory / "containerd.log"))
         plane = running.enter_context(control_plane(installation, directory, address=place.host, port=_API_PORT))
-        containerd.wait_until(place.socket.exists, timeout_s=_READY_WITHIN_S, what="socket")
+        containerd.wait_until(_socket(place).exists, timeout_s=_READY_WITHIN_S, what="socket")
         cluster = NodeCluster(installation, directory, plane, place)
         cluster.make_image(pause(installation.pause))
         cluster.make_image(busybox())
@@ -127,19 +106,18 @@ def node_cluster(installation: Installation, directory: Path) -> Iterator[NodeCl
         yield cluster
 
 
-@contextmanager
-def _name_spaces(log: Path) -> Iterator[_Place]:
-    """The keeper, once its name spaces can be entered. The folder's path is short: sockets lie in it."""
-    folder = Path(tempfile.mkdtemp(prefix="wk-node-"))
-    described = folder / "node.json"
-    script = Path(__file__).with_name("keeper.py")
-    keeper = ChildProcess("keeper", [sys.executable, script, folder], log=log, death_signal="TERM")
-    with keeper:
-        keeper.wait_until(described.exists, timeout_s=_READY_WITHIN_S, what="name spaces")
-        yield _Place(folder=folder, **json.loads(described.read_text()))
+def _socket(place: Place) -> Path:
+    return place.folder / "containerd.sock"
 
 
-def _containerd(place: _Place, log: Path) -> ChildProcess:
+def _child(place: Place, name: str, command: list[str], *, log: Path) -> ChildProcess:
+    """A process inside; it ends with us, and with the name spaces."""
+    # A kubelet looks for credentials of AWS, and would wait six seconds for a machine of AWS to answer.
+    environment = {"PATH": SYSTEM_PATH, "HOME": str(place.folder), "AWS_EC2_METADATA_DISABLED": "true"}
+    return ChildProcess(name, [*place.enter(), *command], log=log, env=environment)
+
+
+def _containerd(place: Place, log: Path) -> ChildProcess:
     network = place.folder / "cni"
     network.mkdir()
     bridge = {
@@ -160,7 +138,7 @@ state = "/run/containerd"
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
 [grpc]
-  address = "{place.socket}"
+  address = "{_socket(place)}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
@@ -170,10 +148,10 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     bin_dir = "/usr/lib/cni"
     conf_dir = "{network}"
 """)
-    return place.child("containerd", [program("containerd"), "--config", str(config)], log=log)
+    return _child(place, "containerd", [program("containerd"), "--config", str(config)], log=log)
 
 
-def _kubelet(installation: Installation, place: _Place, plane: ControlPlane, log: Path) -> ChildProcess:
+def _kubelet(installation: Installation, place: Place, plane: ControlPlane, log: Path) -> ChildProcess:
     identity = plane.authority.issue(
         "kubelet", f"system:node:{NODE}", groups=["system:nodes"], addresses=[place.node], hosts=[NODE]
     )
@@ -214,15 +192,15 @@ def _kubelet(installation: Installation, place: _Place, plane: ControlPlane, log
         "root-dir": root,
         "cert-dir": root / "pki",
         "container-runtime": "remote",
-        "container-runtime-endpoint": f"unix://{place.socket}",
+        "container-runtime-endpoint": f"unix://{_socket(place)}",
         "hostname-override": NODE,
         "node-ip": place.node,
         "v": 1,
     }
-    return place.child("kubelet", [str(installation.program("kubelet")), *flag_words(flags)], log=log)
+    return _child(place, "kubelet", [str(installation.program("kubelet")), *flag_words(flags)], log=log)
 
 
-def _proxy(installation: Installation, place: _Place, plane: ControlPlane, log: Path) -> ChildProcess:
+def _proxy(installation: Installation, place: Place, plane: ControlPlane, log: Path) -> ChildProcess:
     flags = {
         "kubeconfig": _kubeconfig(place, plane, "kube-proxy", "system:kube-proxy"),
         "proxy-mode": "iptables",
@@ -233,10 +211,10 @@ def _proxy(installation: Installation, place: _Place, plane: ControlPlane, log: 
         "conntrack-tcp-timeout-established": 0,
         "conntrack-tcp-timeout-close-wait": 0,
     }
-    return place.child("kube-proxy", [str(installation.program("kube-proxy")), *flag_words(flags)], log=log)
+    return _child(place, "kube-proxy", [str(installation.program("kube-proxy")), *flag_words(flags)], log=log)
 
 
-def _kubeconfig(place: _Place, plane: ControlPlane, name: str, user: str, *groups: str) -> Path:
+def _kubeconfig(place: Place, plane: ControlPlane, name: str, user: str, *groups: str) -> Path:
     authority: Authority = plane.authority
     credential = authority.issue(f"{name}-client", user, groups=groups)
     path = place.folder / f"{name}.kubeconfig"

@@ -1,7 +1,7 @@
 """The running proxy, with a database (everything can be changed by API) or from YAML alone (nothing can).
 
-Readiness is polled, never slept for. The proxy runs with one worker and without Redis, so what several workers do to
-limits and cool-downs is NOT shown by tests on it.
+Readiness is polled, never slept for. Unless told otherwise the proxy runs with one worker, and without Redis: what
+several workers do to limits and cool-downs is NOT shown by tests on it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def yaml_model(group: str, deployment: str, api_base: str, **parameters: JsonVal
 class LiteLLM:
     """`with LiteLLM(build(), directory=tmp_path, database=dsn) as gateway: gateway.admin.add_deployment(...)`.
 
-    Without `database` the models come from `models` alone. start() and stop() may be called again: the port, the
-    admin key and the database stay.
+    Without `database` the models come from `models` alone; `callbacks` are loaded beside Prometheus'. start() and
+    stop() may be called again: the port, the admin key and the database stay.
     """
 
     def __init__(
@@ -55,6 +55,9 @@ class LiteLLM:
         database: str | None = None,
         models: Sequence[YamlModel] = (),
         port: int | None = None,
+        callbacks: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        workers: int = 1,
     ) -> None:
         self.admin_key = f"sk-{secrets.token_hex(16)}"
         self.port = port or free_port()
@@ -62,10 +65,14 @@ class LiteLLM:
         self.log = directory / "litellm.log"
         self._installation = installation
         self._database = database
+        self._callbacks, self._extra = callbacks, environment or {}
         self.config = directory / "litellm.yaml"
         self.config.write_text(yaml.safe_dump(self._settings(models)))
         command = [str(part) for part in (installation.command, "--config", self.config)]
         command += ["--host", LOOPBACK, "--port", str(self.port)]
+        if workers > 1:
+            # a worker that takes longer to start than this is killed by its parent, again and again
+            command += ["--num_workers", str(workers), "--timeout_worker_healthcheck", str(_READY_WITHIN_S)]
         self._child = ChildProcess("litellm", command, log=self.log, env=self._environment(directory), cwd=directory)
         self.admin = Admin(self.base_url, self.admin_key)
         if database is not None:
@@ -115,7 +122,7 @@ class LiteLLM:
         return {
             "model_list": list(models),
             "litellm_settings": {
-                "callbacks": ["prometheus"],
+                "callbacks": ["prometheus", *self._callbacks],
                 "require_auth_for_metrics_endpoint": False,
                 "telemetry": False,
             },
@@ -131,6 +138,7 @@ class LiteLLM:
             "HOME": str(directory),
             "LANG": "C.UTF-8",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            **self._extra,
         }
         if self._database is None:
             return environment

@@ -11,16 +11,17 @@ from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from watchkeeper.adapters.base import Look, Order, TargetAdapter, changed
-from watchkeeper.adapters.contract import CONFORMANCE, Grip, Permitted, Problem
-from watchkeeper.adapters.kubernetes.capabilities import CAPABILITIES, Bounds, Rollback
+from watchkeeper.adapters.contract import CONFORMANCE, Capability, Grip, Permitted, Problem
+from watchkeeper.adapters.kubernetes.capabilities import CAPABILITIES, Bounds, Rollback, Scale, SetResources
 from watchkeeper.adapters.kubernetes.client import KubernetesClient, Request
 from watchkeeper.adapters.kubernetes.config import KubernetesConfig
 from watchkeeper.adapters.kubernetes.history import former
-from watchkeeper.adapters.kubernetes.kinds import POD, WORKLOADS, Place, place_of
+from watchkeeper.adapters.kubernetes.kinds import KINDS, POD, WORKLOADS, Place, place_of
 from watchkeeper.adapters.kubernetes.objects import JsonObject, at
 from watchkeeper.adapters.kubernetes.permissions import Rule
 from watchkeeper.adapters.kubernetes.problems import FIXES
 from watchkeeper.adapters.kubernetes.reader import UID, Reader
+from watchkeeper.adapters.kubernetes.relative import enlarged, limited, scaled
 from watchkeeper.adapters.kubernetes.writes import apply, remove_pod, replace_template, unset
 from watchkeeper.adapters.parameters import Parameters
 from watchkeeper.adapters.recorder import CallRecorder, Reply
@@ -41,9 +42,13 @@ class KubernetesAdapter(TargetAdapter):
 
     def __init__(self, config: KubernetesConfig, recorder: CallRecorder, clock: Clock) -> None:
         super().__init__(f"kubernetes:{config.name}", clock, config.settle_s)
-        self._namespaces = config.namespaces
+        self._namespaces, self._nodes = config.namespaces, config.acts_on_nodes
         self._client = KubernetesClient(self.name, config, recorder, clock)
         self._reader = Reader(self._client, clock)
+
+    def capabilities(self) -> tuple[Capability, ...]:
+        """Less what these settings rule out: then its permissions are not asked for either."""
+        return tuple(each for each in self.declared if self._nodes or KINDS[each.target_kind].namespaced)
 
     async def look(self, target: Target, paths: Collection[str] = ()) -> Look:
         return await self._reader.look(target, paths)
@@ -56,6 +61,8 @@ class KubernetesAdapter(TargetAdapter):
             place = place_of(target)
         except InputError:
             return (self.problem("bad_id"),)
+        if not place.kind.namespaced:
+            return () if self._nodes else (self.problem("no_nodes"),)
         if self._namespaces and place.namespace not in self._namespaces:
             return (self.problem("other_namespace"),)
         return ()
@@ -66,6 +73,11 @@ class KubernetesAdapter(TargetAdapter):
                 return {"restarted_at": format_instant(self._clock.now())}
             case kind, _ if kind == POD:
                 return {field.path: None for field in state.fields if field.path.startswith(UID)}
+        match parameters:
+            case Scale():
+                return scaled(parameters, state)
+            case SetResources(memory_factor=float()) if len(limited(state, parameters.container)) == 1:
+                return enlarged(parameters, state)
         return parameters.wanted()
 
     async def dry_run(self, action: Action) -> Change:
@@ -82,6 +94,10 @@ class KubernetesAdapter(TargetAdapter):
         absent = [path for path in parameters.wanted() if ":" in path and path not in known]
         if absent:
             return (self.problem("no_such_container", absent[0]),)
+        if isinstance(parameters, SetResources) and parameters.memory_factor is not None:
+            meant = limited(state, parameters.container)
+            if len(meant) != 1:
+                return (self.problem("several_containers" if meant else "no_memory_limit"),)
         if isinstance(parameters, Rollback):
             return () if await self._former(action) else (self.problem("no_such_revision", "template"),)
         if isinstance(parameters, Bounds):

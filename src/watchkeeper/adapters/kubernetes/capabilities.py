@@ -31,7 +31,26 @@ Quantity = Annotated[str, Field(max_length=32), AfterValidator(canonical)]
 
 
 class Scale(Parameters):
-    replicas: Replicas
+    """To so many, or by so many more, but not beyond `at_most`."""
+
+    replicas: Replicas | None = None
+    add: Annotated[int, Field(ge=1, le=100)] | None = None
+    at_most: Replicas = MAX_REPLICAS
+
+    @model_validator(mode="after")
+    def _something(self) -> Scale:
+        if (self.replicas is None) == (self.add is None):
+            raise ValueError("give either `replicas` or `add`")
+        return self
+
+    def wanted(self) -> dict[str, Scalar]:
+        return {"replicas": self.replicas}
+
+    def beyond(self, now: int) -> int:
+        """How many it comes to; never fewer than there are."""
+        if self.replicas is not None:
+            return self.replicas
+        return max(now, min(now + (self.add or 0), self.at_most))
 
 
 class Rollback(Parameters):
@@ -92,7 +111,12 @@ class SetEnv(Parameters):
 
 
 class SetResources(Parameters):
-    container: Container
+    """To these, or, for memory, to so many times what it has, but not beyond `memory_at_most_mib`. The container may be
+    left out where there is one."""
+
+    container: Container | None = None
+    memory_factor: Annotated[float, Field(gt=1, le=4)] | None = None
+    memory_at_most_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 8192
     cpu_limit: Quantity | None = None
     memory_limit: Quantity | None = None
     cpu_request: Quantity | None = None
@@ -100,13 +124,19 @@ class SetResources(Parameters):
 
     @model_validator(mode="after")
     def _one_at_least(self) -> SetResources:
-        if self.model_fields_set == {"container"}:
-            raise ValueError("name a limit or a request")
+        absolute = self.model_fields_set & set(QUANTITIES)
+        if (self.memory_factor is None) == (not absolute):
+            raise ValueError("name a limit or a request, or `memory_factor`")
+        if absolute and self.container is None:
+            raise ValueError("name the container")
         return self
 
     def wanted(self) -> dict[str, Scalar]:
-        names = sorted(self.model_fields_set - {"container"})
+        names = sorted(self.model_fields_set & set(QUANTITIES))
         return {f"{name}:{self.container}": getattr(self, name) for name in names}
+
+
+QUANTITIES = ("cpu_limit", "memory_limit", "cpu_request", "memory_request")
 
 
 class Bounds(Parameters):

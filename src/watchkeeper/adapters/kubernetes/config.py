@@ -14,8 +14,7 @@ Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 
 
 class KubernetesConfig(Contract):
-    """`kubeconfig`, or, with `in_cluster`, the pod's own ServiceAccount. `namespaces`: where something may be done; all
-    if none is named, and only then nodes."""
+    """`kubeconfig`, or, with `in_cluster`, the pod's own ServiceAccount."""
 
     name: Name
     kubeconfig: Path | None = None
@@ -23,6 +22,9 @@ class KubernetesConfig(Contract):
     """Of the kubeconfig; its current one if none."""
     in_cluster: bool = False
     namespaces: tuple[Namespace, ...] = ()
+    """Where something may be done; in all if none is named."""
+    nodes: bool | None = None
+    """Whether something may be done to nodes; if it is not said, only where no namespace is named."""
     reply_s: float = Field(default=5.0, gt=0)
     settle_s: float = Field(default=10.0, ge=0)
     """How long after we gave up waiting a call may still land."""
@@ -32,3 +34,7 @@ class KubernetesConfig(Contract):
         if self.in_cluster == (self.kubeconfig is not None):
             raise ValueError(f"{self.name}: give either `kubeconfig` or `in_cluster: true`")
         return self
+
+    @property
+    def acts_on_nodes(self) -> bool:
+        return not self.namespaces if self.nodes is None else self.nodes

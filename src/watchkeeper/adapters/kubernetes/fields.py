@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from watchkeeper.adapters.kubernetes.capabilities import QUANTITIES
 from watchkeeper.adapters.kubernetes.kinds import DEPLOYMENT
 from watchkeeper.adapters.kubernetes.objects import (
     RESTARTED_AT,
@@ -20,8 +21,6 @@ from watchkeeper.adapters.kubernetes.objects import (
 )
 from watchkeeper.core.actions import FieldState
 from watchkeeper.core.model import Scalar
-
-QUANTITIES = ("cpu_limit", "memory_limit", "cpu_request", "memory_request")
 
 
 def workload_fields(kind: str, found: JsonObject, paths: Collection[str], scaled_by: str) -> tuple[FieldState, ...]:

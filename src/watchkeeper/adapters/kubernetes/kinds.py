@@ -31,8 +31,9 @@ class Kind:
     namespaced: bool = True
 
 
-DEPLOYMENT, STATEFULSET, DAEMONSET = "deployment", "statefulset", "daemonset"
-POD, NODE, CRONJOB, AUTOSCALER = "pod", "node", "cronjob", "autoscaler"
+DEPLOYMENT, STATEFULSET, DAEMONSET = "kube_deployment", "statefulset", "daemonset"
+"""A model's deployment at a gateway is a `deployment` too: a policy must be able to tell the two apart."""
+POD, NODE, CRONJOB, AUTOSCALER = "pod", "node", "cronjob", "hpa"
 REPLICASET, REVISION = "replicaset", "controllerrevision"
 WORKLOADS = (DEPLOYMENT, STATEFULSET, DAEMONSET)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-QUANTITY = r"^[0-9]{1,24}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+QUANTITY = r"^[0-9]{1,40}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 """What we take: never negative, no exponent."""
 
 _BINARY = {suffix: 1024**power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi"))}
@@ -28,6 +28,14 @@ def canonical(text: str) -> str:
             return _spelled(value, _BINARY)
         return _spelled(_up_to_milli(value), _DECIMAL)
     return _spelled(_up_to_milli(number * _DECIMAL[suffix]), _DECIMAL)
+
+
+def worth(text: str) -> float:
+    """In units: bytes of memory, CPUs. 0 for what is no quantity."""
+    if not re.fullmatch(QUANTITY, text):
+        return 0.0
+    suffix = text.lstrip("0123456789.")
+    return float(Fraction(text.removesuffix(suffix)) * (_BINARY.get(suffix) or _DECIMAL[suffix]))
 
 
 def _up_to_milli(value: Fraction) -> Fraction:

@@ -12,9 +12,10 @@ from typing import Self
 
 from pydantic import model_validator
 
-from watchkeeper.agents.detector.config import ProviderOutageConfig, RunawayLoopConfig, TokenCostConfig
+from watchkeeper.agents.detector.config import AlertsConfig, ProviderOutageConfig, RunawayLoopConfig, TokenCostConfig
 from watchkeeper.agents.detector.facts import Facts
 from watchkeeper.core.canonical import canonical_model
+from watchkeeper.core.findings import FailureMode
 from watchkeeper.core.model import Contract, Instant
 from watchkeeper.core.subjects import Subject
 from watchkeeper.signals.state import RunView
@@ -54,8 +55,16 @@ class OutageCase(Contract):
     deployments: tuple[Subject, ...]
 
 
-Terms = TokenCostConfig | RunawayLoopConfig | ProviderOutageConfig
-Case = CostCase | LoopCase | OutageCase
+class AlertCase(Contract):
+    """A target on which an alert that means the mode fires, the first of them since then."""
+
+    subject: Subject
+    mode: FailureMode
+    since: Instant
+
+
+Terms = TokenCostConfig | RunawayLoopConfig | ProviderOutageConfig | AlertsConfig
+Case = CostCase | LoopCase | OutageCase | AlertCase
 
 
 class Basis(Contract):
@@ -77,6 +86,7 @@ _CASES: dict[type[Terms], type[Case]] = {
     TokenCostConfig: CostCase,
     RunawayLoopConfig: LoopCase,
     ProviderOutageConfig: OutageCase,
+    AlertsConfig: AlertCase,
 }
 
 

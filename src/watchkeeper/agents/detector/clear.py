@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from watchkeeper.agents.detector import provider_outage, runaway_loop, token_cost
+from watchkeeper.agents.detector import alerts, provider_outage, runaway_loop, token_cost
 from watchkeeper.agents.detector.config import DetectorConfig
 from watchkeeper.core.findings import FailureMode, Finding
 from watchkeeper.core.subjects import Edge, EdgeSource, Subject, SubjectKind
@@ -34,6 +34,8 @@ def resolved(
             return _loop_ended(finding, state, now, config)
         case FailureMode.PROVIDER_OUTAGE:
             return _serves_again(finding, state, now, config) or _out_of_reach(finding, state, now, config, drained)
+        case mode if mode.of_infrastructure:
+            return not alerts.fires(state, config.alerts, finding.subject, mode)
         case _:
             return False
 

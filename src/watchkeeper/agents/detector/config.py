@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from watchkeeper.core.findings import FailureMode
 from watchkeeper.core.model import Contract
 
 
@@ -89,7 +90,45 @@ class ProviderOutageConfig(Contract):
     critical_ratio: float = Field(default=0.9, gt=0, le=1)
 
 
+COMMON_ALERTS: dict[str, FailureMode] = {
+    "KubePodCrashLooping": FailureMode.CRASH_LOOP,
+    "KubePodNotReady": FailureMode.CRASH_LOOP,
+    "KubeContainerOOMKilled": FailureMode.OUT_OF_MEMORY,
+    "KubeDeploymentRolloutStuck": FailureMode.STUCK_ROLLOUT,
+    "KubeStatefulSetUpdateNotRolledOut": FailureMode.STUCK_ROLLOUT,
+    "KubeDaemonSetRolloutStuck": FailureMode.STUCK_ROLLOUT,
+    "KubeNodeNotReady": FailureMode.NODE_NOT_READY,
+    "KubeNodeUnreachable": FailureMode.NODE_NOT_READY,
+    "KubeHpaMaxedOut": FailureMode.SATURATION,
+    "CPUThrottlingHigh": FailureMode.SATURATION,
+    "NodeFilesystemAlmostOutOfSpace": FailureMode.DISK_FULL,
+    "NodeFilesystemSpaceFillingUp": FailureMode.DISK_FULL,
+    "NodeSystemdServiceFailed": FailureMode.SERVICE_DOWN,
+    "WindowsServiceDown": FailureMode.SERVICE_DOWN,
+}
+"""Names of the kubernetes, node and windows mixins of Prometheus. What means a bad deploy, a hung process or a backlog
+is each team's own rule."""
+
+
+class AlertsConfig(Contract):
+    """Which alerts, on what `alertmanager.targets` names, mean which failure mode of the infrastructure."""
+
+    modes: dict[str, FailureMode] = Field(default_factory=lambda: dict(COMMON_ALERTS), max_length=500)
+    """By the alert's name. What is given stands in the place of all the common names."""
+    critical: tuple[str, ...] = ("KubeNodeNotReady", "KubeNodeUnreachable")
+    """Alerts that make a critical finding; the others make a warning."""
+
+    @field_validator("modes")
+    @classmethod
+    def _of_infrastructure(cls, value: dict[str, FailureMode]) -> dict[str, FailureMode]:
+        for name, mode in value.items():
+            if not mode.of_infrastructure:
+                raise ValueError(f"{name}: {mode} is found in calls and runs, not by an alert")
+        return value
+
+
 class DetectorConfig(Contract):
     token_cost: TokenCostConfig = TokenCostConfig()
     runaway_loop: RunawayLoopConfig = RunawayLoopConfig()
     provider_outage: ProviderOutageConfig = ProviderOutageConfig()
+    alerts: AlertsConfig = AlertsConfig()

@@ -8,12 +8,18 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from watchkeeper.agents.detector import provider_outage, runaway_loop, token_cost
-from watchkeeper.agents.detector.basis import Basis, CostCase, LoopCase, OutageCase
-from watchkeeper.agents.detector.config import DetectorConfig, ProviderOutageConfig, RunawayLoopConfig, TokenCostConfig
+from watchkeeper.agents.detector import alerts, provider_outage, runaway_loop, token_cost
+from watchkeeper.agents.detector.basis import AlertCase, Basis, CostCase, LoopCase, OutageCase
+from watchkeeper.agents.detector.config import (
+    AlertsConfig,
+    DetectorConfig,
+    ProviderOutageConfig,
+    RunawayLoopConfig,
+    TokenCostConfig,
+)
 from watchkeeper.agents.detector.drafting import Detected
 from watchkeeper.agents.detector.facts import Facts, Notes
-from watchkeeper.agents.manifest import COST_SPIKE, PROVIDER_OUTAGE, RUNAWAY_LOOP
+from watchkeeper.agents.manifest import ALERTS, COST_SPIKE, PROVIDER_OUTAGE, RUNAWAY_LOOP
 from watchkeeper.core.findings import Finding
 from watchkeeper.signals.state import SignalState
 
@@ -28,6 +34,7 @@ class Detectors:
         return (
             *self._timed(RUNAWAY_LOOP, lambda: runaway_loop.evaluate(state, self.config.runaway_loop, now)),
             *self._timed(PROVIDER_OUTAGE, lambda: provider_outage.evaluate(state, self.config.provider_outage, now)),
+            *self._timed(ALERTS, lambda: alerts.evaluate(state, self.config.alerts, now)),
             *self._timed(COST_SPIKE, lambda: token_cost.evaluate(state, self.config.token_cost, now)),
         )
 
@@ -53,5 +60,7 @@ def judge_again(basis: Basis, facts: Facts) -> Finding | None:
             return runaway_loop.judge(notes, config, basis.at, case)
         case ProviderOutageConfig() as config, OutageCase() as case:
             return provider_outage.judge(notes, config, basis.at, case)
+        case AlertsConfig() as config, AlertCase() as case:
+            return alerts.judge(notes, config, basis.at, case)
         case _:
             return None

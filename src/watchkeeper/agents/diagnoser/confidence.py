@@ -25,6 +25,7 @@ WEIGHTS: dict[Sign, float] = {
     Sign.TIMEOUTS: 0.8,
     Sign.GATEWAY_STATE: 0.4,
     Sign.ALERT: 0.3,
+    Sign.ALERT_RULE: 0.85,
 }
 GOOD_ENOUGH = 0.5
 """A cause below this is no answer: the incident is novel."""

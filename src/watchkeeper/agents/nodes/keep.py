@@ -8,7 +8,7 @@ already closed, but before it was away for `CALM_HOLDS` of the last hold, goes o
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,6 +24,7 @@ from watchkeeper.core.claims import EffectPhase
 from watchkeeper.core.errors import RefusedError
 from watchkeeper.core.outcomes import Effect
 from watchkeeper.core.plans import Plan, Release
+from watchkeeper.core.remedies import RemedyStatus
 from watchkeeper.core.sli import SliStatus
 from watchkeeper.core.trust import Credit, Grounds, TrustOutcome
 from watchkeeper.policies.claiming.claims import Also
@@ -46,10 +47,10 @@ async def hold(watch: Watcher, state: WatchState) -> WatchState:
     started = await _noted(watch, f"{key('hold', state)}/start", Status.HOLDING)
     if _breached(watch, plan):
         return {"next": "undo", "reason": "relapsed_under_remedy"}
-    if plan.release is None:
-        return {"next": "close", "reason": "recovered"}
-    relapses = state.get("relapses", 0)
     ends = min((remedy.expires for remedy in await watch.held()), default=None)
+    if plan.release is None:
+        return await _keep(watch, state, ends)
+    relapses = state.get("relapses", 0)
     if ends is not None and watch.crew.now() >= ends:
         return {"next": "release", "given": 0}
     if relapses and relapses >= plan.release.max_relapses:
@@ -59,6 +60,26 @@ async def hold(watch: Watcher, state: WatchState) -> WatchState:
     if now < due:
         return watch.wait_until(min(due, now + timedelta(seconds=watch.crew.timing.recheck_s)), "hold")
     return {"next": "release", "given": 0}
+
+
+async def _keep(watch: Watcher, state: WatchState, ends: datetime | None) -> WatchState:
+    """Nothing is given back: what is held stays, watched and open to a person's undo, until its time is over."""
+    now = watch.crew.now()
+    if ends is not None and now < ends:
+        return watch.wait_until(min(ends, now + timedelta(seconds=watch.crew.timing.recheck_s)), "hold")
+    held = await watch.held()
+
+    async def look() -> Noted:
+        return Noted(at=now)
+
+    async def write(tx: AsyncConnection, noted: Noted) -> None:
+        for remedy in held:
+            kept = remedy.model_copy(update={"status": RemedyStatus.KEPT})
+            await watch.crew.remedies.update(tx, kept, "kept")
+
+    if held:
+        await watch.steps.once(f"{key('hold', state)}/kept", Noted, look, write)
+    return {"next": "close", "reason": "recovered"}
 
 
 async def release(watch: Watcher, state: WatchState) -> WatchState:

@@ -56,7 +56,9 @@ class Planner:
             return Proposed(plan=None, refused=("no_runbook_fits",))
         try:
             with under(incident=incident):
-                worlds = await self.world.facts(_keys(diagnosis, findings))
+                worlds = self.world.targets(diagnosis)
+                if any(cause.subject.kind is not SubjectKind.TARGET for cause in diagnosis.causes):
+                    worlds += await self.world.facts(_keys(diagnosis, findings))
         except AdapterError as error:
             log.warning("inventory_not_read", what=error.what)
             return Proposed(plan=None, refused=("gateway_unreachable",))

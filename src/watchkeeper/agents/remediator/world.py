@@ -17,6 +17,7 @@ from watchkeeper.agents.detector.baseline import Line, learn
 from watchkeeper.agents.detector.config import DetectorConfig
 from watchkeeper.core.actions import Target
 from watchkeeper.core.clock import Clock
+from watchkeeper.core.diagnosis import Diagnosis
 from watchkeeper.core.errors import AdapterError
 from watchkeeper.core.model import Contract
 from watchkeeper.core.sli import Comparison, Measure, Sli, SliStatus
@@ -54,6 +55,12 @@ class World:
         """One set of facts a managed gateway, with these keys of it: those that the trouble leads to. Raises
         AdapterError when the gateway does not answer."""
         return tuple([await self._of(gateway, keys) for gateway in self._gateways])
+
+    def targets(self, diagnosis: Diagnosis) -> tuple[ResolveFacts, ...]:
+        """Where the causes are targets of the infrastructure: their own adapters, those that there are."""
+        named = (Target.of(each.subject.id) for each in diagnosis.causes if each.subject.kind is SubjectKind.TARGET)
+        adapters = dict.fromkeys(each.adapter for each in named if each is not None)
+        return tuple(ResolveFacts(adapter=each) for each in adapters if each in self._adapters.names())
 
     async def _of(self, gateway: GatewayFacts, keys: tuple[str, ...]) -> ResolveFacts:
         adapter = self._adapters.get(gateway.adapter)

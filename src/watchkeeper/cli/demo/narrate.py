@@ -134,6 +134,8 @@ def _remedy(data: entries.RemedyRecorded) -> Iterator[Said]:
             yield Said("UNDONE", f"{target}: exactly as it was before", "bold red")
         case RemedyStatus.LOST:
             yield Said("LOST", f"{target}: somebody else changed it, so nothing was touched", "bold red")
+        case RemedyStatus.KEPT:
+            yield Said("KEPT", f"{target} stays as it is now", "cyan")
 
 
 @said.register

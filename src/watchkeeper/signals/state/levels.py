@@ -107,11 +107,15 @@ class Levels:
 
     def alerts(self, ref: Ref) -> list[str]:
         """The names of the alerts on the subject whose last word is that they fire."""
-        last: dict[str, Change] = {}
+        return sorted({change.name for change in self.firing() if change.ref == ref})
+
+    def firing(self) -> list[Change]:
+        """Of each alert on each subject its last word, where that is that it fires; by time."""
+        last: dict[tuple[Ref, str], Change] = {}
         for change in sorted(self._changes.values()):
-            if change.kind == EventKind.ALERT and change.ref == ref:
-                last[change.name] = change
-        return sorted(name for name, change in last.items() if change.active)
+            if change.kind == EventKind.ALERT:
+                last[change.ref, change.name] = change
+        return sorted(change for change in last.values() if change.active)
 
     def changes(self, since: int, until: int) -> list[Change]:
         """What changed something, or may have: an effect of ours that failed did not."""
@@ -119,7 +123,10 @@ class Levels:
 
     def prune(self, before_us: int) -> None:
         self._series = {key: points for key, points in self._series.items() if points[-1].at >= before_us}
-        self._changes = {key: change for key, change in self._changes.items() if change.at >= before_us}
+        fires = frozenset(self.firing())  # it is told once: what still fires is not forgotten
+        self._changes = {
+            key: change for key, change in self._changes.items() if change.at >= before_us or change in fires
+        }
         self._remedies = {mark: until for mark, until in self._remedies.items() if until >= before_us}
 
     def dump(self) -> JsonValue:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from watchkeeper.core.entries import Eviction
 from watchkeeper.core.signals import Call, Event, EventKind, Sample, Signal, Span, SpanOp, Usage
-from watchkeeper.core.sli import SERIES, Sli, SliReading, SubjectSet
+from watchkeeper.core.sli import SERIES, Measure, Sli, SliReading, SubjectSet
 from watchkeeper.core.subjects import Edge, Scope, Subject, SubjectKind
 from watchkeeper.core.topology import Topology
 from watchkeeper.signals.state.calls import Calls, Sink
@@ -161,6 +161,8 @@ class SignalState:
         since_us, now_us = to_us(now) - seconds_us(sli.window_s), to_us(now)
         if sli.measure.startswith(SERIES):
             return self._read_series(sli, since_us, now_us, now)
+        if sli.measure == Measure.ALERTS_FIRING:
+            return self._read_alerts(sli, since_us, now_us, now)
         bucket_us = self._windows.bucket_us
         last = now_us // bucket_us
         first = min(last - 1, -(-since_us // bucket_us))
@@ -173,6 +175,11 @@ class SignalState:
         subjects = self._meant(sli, self._levels.refs(name, sli.subject.kind), since_us, now_us)
         latest = [points[-1].value for ref in subjects for points in self._levels.points(name, ref, since_us)]
         return judge_series(sli, latest, now)
+
+    def _read_alerts(self, sli: Sli, since_us: int, now_us: int, now: datetime) -> SliReading:
+        known = [change.ref for change in self._levels.firing() if change.ref[0] == sli.subject.kind]
+        subjects = self._meant(sli, known, since_us, now_us)
+        return judge_series(sli, [float(sum(len(self._levels.alerts(ref)) for ref in set(subjects)))], now)
 
     def _meant(self, sli: Sli, known: list[Ref], since_us: int, now_us: int) -> list[Ref]:
         if sli.over is SubjectSet.ONE:
@@ -230,6 +237,14 @@ class SignalState:
     def alerts(self, subject: Subject) -> tuple[str, ...]:
         """The alerts that fire on the subject."""
         return tuple(self._levels.alerts(ref_of(subject)))
+
+    def firing(self, kind: SubjectKind) -> tuple[tuple[Subject, str, datetime], ...]:
+        """The alerts that fire on subjects of a kind: about what, its name, and since when."""
+        return tuple(
+            (subject_of(change.ref), change.name, from_us(change.at))
+            for change in self._levels.firing()
+            if change.ref[0] == kind.value
+        )
 
     def changes(self, since: datetime, until: datetime) -> tuple[tuple[datetime, EventKind, str, Subject], ...]:
         """Deploys, changes and our own effects between two times, as (at, kind, name, subject)."""
