@@ -6,6 +6,8 @@ kubectl judges what was done. Alertmanager's webhook is posted by the test.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,6 +116,28 @@ def watched(cluster: PlaneCluster, folder: Path) -> Iterator[Shop]:
             yield Shop(cluster, namespace, daemon.api)
     finally:
         clean(cluster, namespace)
+
+
+def test_a_runbook_is_rehearsed_on_a_target_and_changes_nothing(kubernetes_plane: PlaneCluster, tmp_path: Path) -> None:
+    with watched(kubernetes_plane, tmp_path) as shop:
+        name = ("runbook", "run", "roll-back-workload")
+        rehearse = (*name, "--dry-run", "--json", "--config", str(tmp_path / "watchkeeper.yaml"))
+        target = f"kubernetes:prod/kube_deployment/{shop.namespace}/web"
+        refused = command(*rehearse, "--target", target)
+        assert (refused.returncode, json.loads(refused.stdout)[0]["refused"]) == (8, "no_such_revision")
+        shop.deploy("2")
+        found = command(*rehearse, "--target", target)
+        assert found.returncode == 0
+        (step,) = json.loads(found.stdout)
+        assert (step["action"]["intent"], step["change"]["fields"][0]["path"]) == ("rollback", "template")
+        assert shop.image() == f"{IMAGE}:2"
+        assert command(*rehearse, "--target", "kubernetes:prod/node/n1").returncode == 8
+        assert command(*name, "--target", target).returncode == 2
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "watchkeeper.cli.main", *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_bad_image_is_rolled_back_by_an_alert_and_the_rollback_can_be_undone(

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watchkeeper.adapters.contract import Adapter, Grip, Permitted
+from watchkeeper.adapters.contract import Adapter, Grip, Permitted, Registry
 from watchkeeper.adapters.recorder import Call, CallRecorder
 from watchkeeper.core.actions import Intent
 from watchkeeper.core.clock import SystemClock
@@ -64,10 +64,15 @@ class NoSink:
         raise NotImplementedError
 
 
+def unrecorded(settings: Settings) -> Registry:
+    """The adapters for reads outside of any incident."""
+    clock = SystemClock()
+    return adapters_of(settings, CallRecorder(NoSink(), Redactor(), clock), clock)
+
+
 async def checked(settings: Settings, names: Collection[str], intents: frozenset[Intent]) -> list[Checked]:
     """Raises NotFoundError for a name that is not configured."""
-    clock = SystemClock()
-    adapters = adapters_of(settings, CallRecorder(NoSink(), Redactor(), clock), clock)
+    adapters = unrecorded(settings)
     try:
         known = adapters.names()
         for name in names:

@@ -1,4 +1,4 @@
-"""runbook lint, list, show."""
+"""runbook lint, list, show, run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchkeeper.cli import out
+from watchkeeper.cli.config import ConfigFile
 from watchkeeper.cli.context import Json
-from watchkeeper.core.errors import NotFoundError, RunbookError, suggest
+from watchkeeper.cli.settingsfile import settings_of
+from watchkeeper.core.errors import InputError, NotFoundError, RefusedError, RunbookError, suggest
+from watchkeeper.core.findings import FailureMode
 
 if TYPE_CHECKING:
+    from watchkeeper.cli.runbookrun import Rehearsed
     from watchkeeper.runbooks.loader import Linted
+    from watchkeeper.runbooks.model import Runbook
 
 app = typer.Typer(help="What may be done: the shipped runbooks and your own.", no_args_is_help=True)
 
@@ -77,16 +82,78 @@ def show(
     """One runbook, whole, and its digest."""
     import yaml
 
-    found = _catalogue(dirs)
-    if name not in found:
-        raise NotFoundError(f"there is no runbook {name!r}{suggest(name, found)}", next_step="watchkeeper runbook list")
-    runbook = found[name].runbook
+    runbook = _known(name, dirs).runbook
     document = runbook.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if json:
         out.as_json({"digest": runbook.ref.digest, "document": document})
         return
     out.say(f"# {runbook.ref.digest}", "dim")
     out.say(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=out.YAML_WIDTH))
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="The runbook's name.")],
+    target: Annotated[str, typer.Option(help="What is in trouble: ADAPTER/KIND/ID.")],
+    mode: Annotated[FailureMode | None, typer.Option(help="The trouble; the runbook's first mode if none.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Needed: only the daemon acts, under policy.")] = False,
+    dirs: Dirs = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """What a runbook would change on a target of the infrastructure now. Changes nothing. Exit code 8 if refused."""
+    import asyncio
+
+    if not dry_run:
+        raise InputError(
+            "a runbook is carried out by the daemon alone, under policy",
+            cause="--dry-run is not given",
+            next_step=f"watchkeeper runbook run {name} --target {target} --dry-run",
+        )
+    found = asyncio.run(_rehearsed(_known(name, dirs).runbook, target, mode, config))
+    if json:
+        out.as_json([_told(each) for each in found])
+    for each in () if json else found:
+        _say(each)
+    if any(each.refused is not None for each in found):
+        raise typer.Exit(RefusedError.exit_code)
+
+
+async def _rehearsed(runbook: Runbook, target: str, mode: FailureMode | None, config: Path | None) -> list[Rehearsed]:
+    from watchkeeper.cli.gripcheck import unrecorded
+    from watchkeeper.cli.runbookrun import rehearse, target_of
+
+    adapters = unrecorded(settings_of(config))
+    try:
+        return await rehearse(runbook, target_of(target), mode or runbook.spec.trigger.modes[0], adapters)
+    finally:
+        await adapters.close()
+
+
+def _say(each: Rehearsed) -> None:
+    out.say(f"{each.action.intent} {each.action.target} ({each.action.kind.replace('_', ' ')})", "bold")
+    if each.refused is not None:
+        out.say(out.wrapped(f"  refused: {each.refused.diagnostics()}"), "red")
+    for field in () if each.change is None else each.change.fields:
+        out.say(out.wrapped(f"  {field.path}: {_value(field.before)} -> {_value(field.after)}"))
+
+
+def _value(value: object) -> str:
+    return "(unset)" if value is None else str(value)
+
+
+def _told(each: Rehearsed) -> dict[str, object]:
+    told: dict[str, object] = {"action": each.action.model_dump(mode="json")}
+    if each.refused is not None:
+        return told | {"refused": each.refused.reason, "fix": each.refused.next_step}
+    return told | {"change": None if each.change is None else each.change.model_dump(mode="json")}
+
+
+def _known(name: str, dirs: list[Path] | None) -> Linted:
+    found = _catalogue(dirs)
+    if name not in found:
+        raise NotFoundError(f"there is no runbook {name!r}{suggest(name, found)}", next_step="watchkeeper runbook list")
+    return found[name]
 
 
 def _catalogue(dirs: list[Path] | None) -> dict[str, Linted]:
