@@ -134,6 +134,16 @@ class TestTelling:
             state = await made.inspect(Target(adapter=NAME, kind="instance_group", id=group))
         assert [(field.path, field.value, field.owner) for field in state.fields] == [("replicas", 2, owner)]
 
+    async def test_a_group_grows_by_so_many_but_not_beyond(self, gcp: GcpFake) -> None:
+        group = gcp.group(3)
+        async with adapter(gcp) as made:
+            changes = [
+                await made.dry_run(action(Intent.SCALE, "instance_group", group, add=add, at_most=4)) for add in (1, 9)
+            ]
+            found = await made.precheck(action(Intent.SCALE, "instance_group", group, add=1, replicas=2))
+        assert [[(f.before, f.after) for f in each.fields] for each in changes] == [[(3, 4)], [(3, 4)]]
+        assert [problem.code for problem in found.problems] == ["bad_parameters"]
+
     async def test_a_node_pools_size_is_gkes(self, gcp: GcpFake) -> None:
         group = gcp.group(1)
         for thing in gcp.world.things.values():

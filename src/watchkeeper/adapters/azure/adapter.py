@@ -7,7 +7,7 @@ operation on the same machine in the same moment looks like ours. It does NOT wa
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from watchkeeper.adapters.azure.capabilities import (
@@ -26,12 +26,13 @@ from watchkeeper.adapters.azure.places import SCALE_SET, VM, Place, place_of
 from watchkeeper.adapters.azure.problems import FIXES
 from watchkeeper.adapters.base import Look, Order, TargetAdapter, changed
 from watchkeeper.adapters.contract import CONFORMANCE, Grip, Happened, Permitted, Problem
-from watchkeeper.adapters.parameters import Parameters
+from watchkeeper.adapters.parameters import Parameters, Scaling
 from watchkeeper.adapters.recorder import CallRecorder, Reply
 from watchkeeper.adapters.wire import HttpError
 from watchkeeper.core.actions import Action, Change, FieldState, Intent, Target, TargetState
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import InputError
+from watchkeeper.core.model import Scalar
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -79,6 +80,11 @@ class AzureAdapter(TargetAdapter):
         if self._groups and place.group.lower() not in self._groups:
             return (self.problem("other_group"),)
         return ()
+
+    def wanted(self, action: Action, parameters: Parameters, state: TargetState) -> Mapping[str, Scalar]:
+        if isinstance(parameters, Scaling):
+            return {REPLICAS: parameters.beyond(state.value(REPLICAS))}
+        return parameters.wanted()
 
     async def own_problems(self, action: Action, parameters: Parameters, state: TargetState) -> tuple[Problem, ...]:
         if action.intent is Intent.RESTART and state.value(UP) is not True:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from watchkeeper.adapters.azure.places import SCALE_SET, SCALE_SET_VM, VM
 from watchkeeper.adapters.contract import Capability, Idempotency, Tested
-from watchkeeper.adapters.parameters import Nothing, Parameters
+from watchkeeper.adapters.parameters import Nothing, Parameters, Scaling
 from watchkeeper.core.actions import ActionKind, Intent
 from watchkeeper.core.model import Scalar
 
@@ -40,8 +40,9 @@ class Start(Nothing):
         return {POWER: RUNNING}
 
 
-class Scale(Parameters):
-    replicas: Replicas
+class Scale(Scaling):
+    replicas: Replicas | None = None
+    at_most: Replicas = MAX_REPLICAS
 
 
 BOOT_S = 300.0

@@ -16,11 +16,12 @@ Endpoint = Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9.-]+(:\d+)?|http:/
 
 class AzureConfig(Contract):
     """The credential is found as azure-identity finds it: AZURE_CLIENT_ID and its like, workload identity, a managed
-    identity. `resource_groups`: where something may be done; anywhere in the subscription if none is named."""
+    identity."""
 
     name: Name
     subscription: Subscription
     resource_groups: tuple[ResourceGroup, ...] = ()
+    """Where something may be done; anywhere in the subscription if none is named."""
     endpoint: Endpoint = ""
     """Of the resource manager, in another cloud than the public one."""
     reply_s: float = Field(default=10.0, gt=0)

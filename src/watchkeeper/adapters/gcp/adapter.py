@@ -7,12 +7,22 @@ when Google has taken it, and `observe` reads what became of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from watchkeeper.adapters.base import Look, Order, TargetAdapter, changed
 from watchkeeper.adapters.contract import CONFORMANCE, Grip, Happened, Permitted, Problem, Seen
-from watchkeeper.adapters.gcp.capabilities import CAPABILITIES, CAPACITY, LAST_RESET, MAX, MIN, NEVER, Bounds, Capacity
+from watchkeeper.adapters.gcp.capabilities import (
+    CAPABILITIES,
+    CAPACITY,
+    LAST_RESET,
+    MAX,
+    MIN,
+    NEVER,
+    REPLICAS,
+    Bounds,
+    Capacity,
+)
 from watchkeeper.adapters.gcp.client import GcpClient
 from watchkeeper.adapters.gcp.config import GcpConfig
 from watchkeeper.adapters.gcp.fields import RESETTING, UP, takeable, text
@@ -20,13 +30,14 @@ from watchkeeper.adapters.gcp.places import BACKEND, MEMBER, Place, place_of
 from watchkeeper.adapters.gcp.problems import FIXES
 from watchkeeper.adapters.gcp.reader import Reader
 from watchkeeper.adapters.gcp.writes import recreate, request_id, request_of, shift
-from watchkeeper.adapters.parameters import Parameters
+from watchkeeper.adapters.parameters import Parameters, Scaling
 from watchkeeper.adapters.recorder import CallRecorder, Reply
 from watchkeeper.adapters.wire import HttpError
 from watchkeeper.core.actions import Action, Change, Intent, Target, TargetState
 from watchkeeper.core.clock import Clock
 from watchkeeper.core.errors import InputError
 from watchkeeper.core.ids import ActionKey
+from watchkeeper.core.model import Scalar
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -58,6 +69,11 @@ class GcpAdapter(TargetAdapter):
         except InputError:
             return (self.problem("bad_id"),)
         return ()
+
+    def wanted(self, action: Action, parameters: Parameters, state: TargetState) -> Mapping[str, Scalar]:
+        if isinstance(parameters, Scaling):
+            return {REPLICAS: parameters.beyond(state.value(REPLICAS))}
+        return parameters.wanted()
 
     async def own_problems(self, action: Action, parameters: Parameters, state: TargetState) -> tuple[Problem, ...]:
         if action.intent is Intent.RESTART and state.value(UP) is not True:

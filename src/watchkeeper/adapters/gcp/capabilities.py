@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from watchkeeper.adapters.contract import Capability, Idempotency, Tested
 from watchkeeper.adapters.gcp.places import AUTOSCALER, BACKEND, GROUP, INSTANCE, MEMBER
-from watchkeeper.adapters.parameters import Nothing, Parameters
+from watchkeeper.adapters.parameters import Nothing, Parameters, Scaling
 from watchkeeper.core.actions import ActionKind, Intent
 from watchkeeper.core.model import Scalar
 
@@ -46,8 +46,9 @@ class Recreate(Nothing):
         return {INSTANCE_ID: None}
 
 
-class Scale(Parameters):
-    replicas: Replicas
+class Scale(Scaling):
+    replicas: Replicas | None = None
+    at_most: Replicas = MAX_REPLICAS
 
 
 class Bounds(Parameters):
