@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -43,17 +43,21 @@ class _Request:
     headers: dict[str, str]
     body: bytes
 
-    @property
-    def writes(self) -> bool:
-        return self.method not in ("GET", "HEAD", "OPTIONS")
+
+Writes = Callable[[str, str, Mapping[str, str], bytes], bool]
+"""Whether a request (method, path, headers in lower case, body) may change something."""
+
+
+def by_method(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bool:
+    return method not in ("GET", "HEAD", "OPTIONS")
 
 
 class FaultProxy:
     """`async with fault_proxy(target_url) as proxy`; the adapter is given `proxy.url`."""
 
-    def __init__(self, target: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, target: str, client: httpx.AsyncClient, writes: Writes = by_method) -> None:
         self.target, self.forwarded_writes = target, 0
-        self._client, self._arrived = client, 0
+        self._client, self._arrived, self._writes = client, 0, writes
         self._fault: Fault | None = None
         self._writes_only = True
         self._released = asyncio.Event()
@@ -138,7 +142,7 @@ class FaultProxy:
             writer.close()
 
     async def _answer(self, request: _Request, writer: asyncio.StreamWriter) -> None:
-        fault = self._fault if request.writes or not self._writes_only else None
+        fault = self._fault if not self._writes_only or self._is_write(request) else None
         if fault in _INSTEAD:
             status, kind, body, more = _INSTEAD[fault]
             await _reply(writer, status, {"Content-Type": kind, **more}, body)
@@ -170,8 +174,11 @@ class FaultProxy:
             if not self._held:
                 self._landed.set()
 
+    def _is_write(self, request: _Request) -> bool:
+        return self._writes(request.method, request.path, request.headers, request.body)
+
     async def _forward(self, request: _Request) -> httpx.Response:
-        self.forwarded_writes += request.writes
+        self.forwarded_writes += self._is_write(request)
         headers = {name: value for name, value in request.headers.items() if name not in HOP_HEADERS}
         return await self._client.request(
             request.method, self.target + request.path, headers=headers, content=request.body or None
@@ -179,11 +186,13 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def fault_proxy(target: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[FaultProxy]:
+async def fault_proxy(
+    target: str, tls: ssl.SSLContext | None = None, writes: Writes = by_method
+) -> AsyncIterator[FaultProxy]:
     """`tls`: how the target is known, where it speaks TLS; the adapter's side is plain."""
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits, verify=tls or True) as client:
-        proxy = FaultProxy(target, client)
+        proxy = FaultProxy(target, client, writes)
         await proxy.start()
         try:
             yield proxy

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from watchkeeper.adapters.azure.capabilities import CAPABILITIES as AZURE
+from watchkeeper.adapters.azure.permissions import grants as azure_grants
 from watchkeeper.adapters.contract import Capability
+from watchkeeper.adapters.gcp.capabilities import CAPABILITIES as GCP
+from watchkeeper.adapters.gcp.permissions import grants as gcp_grants
 from watchkeeper.adapters.grants import Grant
 from watchkeeper.adapters.kubernetes.capabilities import CAPABILITIES as KUBERNETES
 from watchkeeper.adapters.kubernetes.permissions import grants as kubernetes_grants
@@ -43,6 +47,8 @@ class System:
 SYSTEMS: tuple[System, ...] = (
     System("litellm", "LiteLLM proxy", LITELLM, litellm_grants),
     System("kubernetes", "Kubernetes", KUBERNETES, kubernetes_grants),
+    System("gcp", "Google Cloud", GCP, gcp_grants),
+    System("azure", "Azure", AZURE, azure_grants),
 )
 
 

@@ -34,6 +34,30 @@ class Nothing(Parameters):
     """An intent that needs no more than its target."""
 
 
+class Scaling(Parameters):
+    """To so many, or by so many more, but not beyond `at_most`. A target narrows the numbers to what it takes."""
+
+    replicas: Count | None = None
+    add: Annotated[int, Field(ge=1, le=100)] | None = None
+    at_most: Count = 2**31 - 1
+
+    @model_validator(mode="after")
+    def _something(self) -> Scaling:
+        if (self.replicas is None) == (self.add is None):
+            raise ValueError("give either `replicas` or `add`")
+        return self
+
+    def wanted(self) -> dict[str, Scalar]:
+        return {"replicas": self.replicas}
+
+    def beyond(self, now: Scalar) -> int:
+        """How many it comes to; never fewer than there are now."""
+        if self.replicas is not None:
+            return self.replicas
+        there = now if isinstance(now, int) else 0
+        return max(there, min(there + (self.add or 0), self.at_most))
+
+
 class Cap(Parameters):
     """Never loosens: the lower of what is there and what is wanted."""
 

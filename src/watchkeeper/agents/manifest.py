@@ -16,7 +16,7 @@ RUNAWAY_LOOP = "detector/runaway-loop"
 PROVIDER_OUTAGE = "detector/provider-outage"
 ALERTS = "detector/alerts"
 GATEWAY_DIAGNOSER = "diagnoser/gateway"
-REMEDIATED = ("litellm", "kubernetes")
+REMEDIATED = ("litellm", "kubernetes", "gcp", "azure")
 """The systems that there is an adapter for, each with a remediator of its own."""
 
 _DETECTOR = "watchkeeper.agents.detector"

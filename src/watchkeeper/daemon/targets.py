@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
+from watchkeeper.adapters.azure.adapter import AzureAdapter
+from watchkeeper.adapters.azure.config import AzureConfig
 from watchkeeper.adapters.contract import Adapter, Registry
+from watchkeeper.adapters.gcp.adapter import GcpAdapter
+from watchkeeper.adapters.gcp.config import GcpConfig
 from watchkeeper.adapters.kubernetes.adapter import KubernetesAdapter
 from watchkeeper.adapters.kubernetes.config import KubernetesConfig
 from watchkeeper.adapters.litellm.adapter import LiteLLMAdapter, LiteLLMConfig
@@ -25,6 +29,8 @@ class TargetSettings(Contract):
     `SYSTEM:NAME`."""
 
     kubernetes: tuple[KubernetesConfig, ...] = ()
+    gcp: tuple[GcpConfig, ...] = ()
+    azure: tuple[AzureConfig, ...] = ()
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
@@ -45,3 +51,7 @@ def _each(settings: Settings, recorder: CallRecorder, clock: Clock) -> Iterator[
             yield LiteLLMAdapter(config, recorder, clock)
     for cluster in settings.targets.kubernetes:
         yield KubernetesAdapter(cluster, recorder, clock)
+    for project in settings.targets.gcp:
+        yield GcpAdapter(project, recorder, clock)
+    for subscription in settings.targets.azure:
+        yield AzureAdapter(subscription, recorder, clock)

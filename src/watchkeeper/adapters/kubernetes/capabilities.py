@@ -18,7 +18,7 @@ from watchkeeper.adapters.kubernetes.kinds import (
     STATEFULSET,
 )
 from watchkeeper.adapters.kubernetes.quantity import canonical
-from watchkeeper.adapters.parameters import Nothing, Parameters
+from watchkeeper.adapters.parameters import Nothing, Parameters, Scaling
 from watchkeeper.core.actions import ActionKind, Intent
 from watchkeeper.core.model import Scalar
 
@@ -30,27 +30,9 @@ Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Quantity = Annotated[str, Field(max_length=32), AfterValidator(canonical)]
 
 
-class Scale(Parameters):
-    """To so many, or by so many more, but not beyond `at_most`."""
-
+class Scale(Scaling):
     replicas: Replicas | None = None
-    add: Annotated[int, Field(ge=1, le=100)] | None = None
     at_most: Replicas = MAX_REPLICAS
-
-    @model_validator(mode="after")
-    def _something(self) -> Scale:
-        if (self.replicas is None) == (self.add is None):
-            raise ValueError("give either `replicas` or `add`")
-        return self
-
-    def wanted(self) -> dict[str, Scalar]:
-        return {"replicas": self.replicas}
-
-    def beyond(self, now: int) -> int:
-        """How many it comes to; never fewer than there are."""
-        if self.replicas is not None:
-            return self.replicas
-        return max(now, min(now + (self.add or 0), self.at_most))
 
 
 class Rollback(Parameters):

@@ -15,8 +15,7 @@ LIMIT = "memory_limit:"
 
 
 def scaled(parameters: Scale, state: TargetState) -> Mapping[str, Scalar]:
-    now = state.value("replicas")
-    return {"replicas": parameters.beyond(now if isinstance(now, int) else 0)}
+    return {"replicas": parameters.beyond(state.value("replicas"))}
 
 
 def limited(state: TargetState, container: str | None) -> tuple[str, ...]:

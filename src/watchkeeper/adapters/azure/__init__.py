@@ -1,0 +1,1 @@
+"""Azure as a target: virtual machines and scale sets of Microsoft.Compute."""

@@ -1,0 +1,1 @@
+"""Google Cloud as a target: Compute Engine's instances, instance groups, autoscalers and backend services."""
