@@ -15,6 +15,12 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.testbed import hosts
+    from tests.testbed.aisystems.chroma import Chroma
+    from tests.testbed.aisystems.envoy import Envoy
+    from tests.testbed.aisystems.install import System
+    from tests.testbed.aisystems.langgraph_server import LangGraph
+    from tests.testbed.aisystems.phoenix import Phoenix
+    from tests.testbed.aisystems.portkey import Portkey
     from tests.testbed.clouds.aws import AwsServer
     from tests.testbed.clouds.azure import AzureFake
     from tests.testbed.clouds.gcp import GcpFake
@@ -40,6 +46,7 @@ SLOW_TO_START = {
     *("litellm", "litellm_yaml", "litellm_installation"),
     *("kubernetes_node", "kubernetes_plane", "kubernetes_installation"),
     *("linux_host", "linux_host_installation"),
+    *("phoenix", "envoy", "langgraph_server", "chroma", "portkey"),
 }
 STARTING_TIMEOUT_S = 600
 
@@ -285,3 +292,66 @@ def azure() -> Iterator[AzureFake]:
     with AzureFake() as fake:
         yield fake
     assert fake.broken == []
+
+
+def _ai_system(system: System) -> Path:
+    """Where it is installed; built here only where peers are required."""
+    from tests.testbed.aisystems.install import build, cached
+    from tests.testbed.peers import peers_required, require_peer
+
+    missing = system.missing_tools()
+    require_peer(missing is None, missing or "")
+    found = build(system) if peers_required() else cached(system)
+    require_peer(found, f"{system.name}, built once by: python -m tests.testbed.aisystems")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phoenix]:
+    """Shared: make your own prompts."""
+    from tests.testbed.aisystems.install import PHOENIX
+    from tests.testbed.aisystems.phoenix import Phoenix
+
+    with Phoenix(_ai_system(PHOENIX), tmp_path_factory.mktemp("phoenix")) as server:
+        yield server
+
+
+@pytest.fixture
+def envoy(upstreams: Upstreams, tmp_path: Path) -> Iterator[Envoy]:
+    """A proxy of this test before `upstreams`: it starts in a tenth of a second, and has one route."""
+    from tests.testbed.aisystems.envoy import Envoy
+    from tests.testbed.aisystems.install import ENVOY
+
+    with Envoy(_ai_system(ENVOY), tmp_path, upstreams.first, upstreams.second) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def langgraph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LangGraph]:
+    """Shared: make your own runs, schedules and assistants."""
+    from tests.testbed.aisystems.install import LANGGRAPH
+    from tests.testbed.aisystems.langgraph_server import LangGraph
+
+    with LangGraph(_ai_system(LANGGRAPH), tmp_path_factory.mktemp("langgraph")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chroma]:
+    """Shared: make your own collections."""
+    from tests.testbed.aisystems.chroma import Chroma
+    from tests.testbed.aisystems.install import CHROMA
+
+    with Chroma(_ai_system(CHROMA), tmp_path_factory.mktemp("chroma")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def portkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portkey]:
+    """The gateway without a control plane: each call brings its own config."""
+    from tests.testbed.aisystems.install import PORTKEY
+    from tests.testbed.aisystems.portkey import Portkey
+
+    with Portkey(_ai_system(PORTKEY), tmp_path_factory.mktemp("portkey")) as gateway:
+        yield gateway

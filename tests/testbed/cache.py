@@ -8,12 +8,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 STEP_TIMEOUT_S = 900
+MARKER = ".complete"
 
 
 class BuildFailed(AssertionError):
@@ -40,6 +42,25 @@ def locked(directory: Path) -> Iterator[None]:
     with directory.with_name(directory.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def finished(directory: Path) -> bool:
+    """Whether `directory` was built to its end. The marker names its place: what was copied elsewhere does not count,
+    since virtual environments do not move."""
+    marker = directory / MARKER
+    return marker.exists() and marker.read_text() == str(directory)
+
+
+def built(directory: Path, make: Callable[[Path], None]) -> Path:
+    """`directory`, filled by `make` if it is not finished yet. A build that was killed is thrown away by the next."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with locked(directory):
+        if not finished(directory):
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+            make(directory)
+            (directory / MARKER).write_text(str(directory))
+    return directory
 
 
 def step(
