@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ def test_generated_files_are_up_to_date() -> None:
     assert chartfiles.PERMISSIONS.read_text() == chartfiles.permissions()
     assert chartfiles.SCHEMA.read_text() == chartfiles.schema(chartfiles.SCHEMA.read_text())
     assert chartfiles.README.read_text() == chartfiles.readme(chartfiles.README.read_text())
+
+
+def test_no_part_of_the_settings_takes_what_it_does_not_know() -> None:
+    models = json.loads(chartfiles.SCHEMA.read_text())["$defs"]
+    assert [name for name, each in models.items() if each["type"] == "object" and each["additionalProperties"]] == []
+    given = {name for each in models.values() for name in each.get("properties", {})}
+    assert {"admin_key", "bearer", "signing_key"} & given == set()
+    assert {"admin_key_file", "bearer_file", "signing_key_file"} <= given
 
 
 @pytest.mark.peer

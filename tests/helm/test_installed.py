@@ -23,6 +23,7 @@ from tests.testbed.kubernetes.packages import program
 from tests.testbed.polling import eventually
 
 from watchkeeper.adapters.catalog import system
+from watchkeeper.adapters.kubernetes.kinds import DEPLOYMENT, POD
 from watchkeeper.core.actions import Intent
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
@@ -145,9 +146,15 @@ def test_the_record_outlives_kill_deletion_upgrade_and_uninstall(node_with_us: N
         sizes.append(holds())
 
         before = kept.pod()["metadata"]
-        kept.install({**values, "config": {"detect_every_s": 7.5}}, verb="upgrade")
+        cluster.kubectl(
+            "create", "secret", "generic", "pager", "--from-literal=url=http://pager/hook", namespace=namespace
+        )
+        pager = {"name": "pager", "url_file": "/etc/watchkeeper/secrets/pager/url"}
+        config = {"detect_every_s": 7.5, "notify": [pager]}
+        kept.install({**values, "secrets": ["pager"], "config": config}, verb="upgrade")
         assert kept.pod()["metadata"]["uid"] != before["uid"]
-        assert kept.command("config", "show")["detect_every_s"] == 7.5
+        shown = kept.command("config", "show")
+        assert (shown["detect_every_s"], shown["notify"][0]["name"]) == (7.5, "pager")
         sizes.append(holds())
 
         kept.uninstall()
@@ -167,7 +174,7 @@ def test_a_crash_loop_after_a_bad_image_is_rolled_back(release: Release, web: Wo
     cluster.kubectl("set", "image", f"deployment/{web.name}", f"main={BAD}", namespace=web.namespace)
     eventually(lambda: "CrashLoopBackOff" in web.troubles(), timeout_s=WITHIN_S)
 
-    done = release.act(Intent.ROLLBACK, "deployment", web.id)
+    done = release.act(Intent.ROLLBACK, DEPLOYMENT, web.id)
     assert (done["effect"], done["happened"], web.container()["image"]) == ("succeeded", "yes", GOOD), done
     web.rolled_out()
     eventually(lambda: not web.troubles(), timeout_s=WITHIN_S)
@@ -181,7 +188,7 @@ def test_a_deployment_that_is_killed_for_memory_is_given_more(release: Release, 
     release.cluster.apply(deployment(web.name, {**main, "readinessProbe": READY}), namespace=web.namespace)
     eventually(lambda: "OOMKilled" in web.troubles(), timeout_s=WITHIN_S)
 
-    done = release.act(Intent.SET_RESOURCES, "deployment", web.id, container="main", memory_limit="128Mi")
+    done = release.act(Intent.SET_RESOURCES, DEPLOYMENT, web.id, container="main", memory_limit="128Mi")
     assert (done["effect"], done["happened"]) == ("succeeded", "yes"), done
     web.rolled_out()
     assert web.container()["resources"]["limits"] == {"memory": "128Mi"}
@@ -201,10 +208,10 @@ def test_pods_of_a_node_are_drained_as_far_as_their_budget_lets_them(release: Re
     cordoned = release.act(Intent.CORDON, "node", NODE)
     try:
         assert (cordoned["effect"], _unschedulable(release)) == ("succeeded", True), cordoned
-        gone = release.act(Intent.DRAIN, "pod", first)
+        gone = release.act(Intent.DRAIN, POD, first)
         assert (gone["effect"], gone["happened"], gone["restored"]) == ("succeeded", "yes", False), gone
         eventually(lambda: web.may_go() == 0, timeout_s=WITHIN_S)
-        refused = release.act(Intent.DRAIN, "pod", second)
+        refused = release.act(Intent.DRAIN, POD, second)
         assert (refused["retryable"], "HTTP 429 DisruptionBudget" in refused["what"]) == (True, True), refused
         assert second in web.pods()
         back = release.undo(cordoned)
@@ -213,7 +220,7 @@ def test_pods_of_a_node_are_drained_as_far_as_their_budget_lets_them(release: Re
         release.cluster.kubectl("uncordon", NODE)
     eventually(lambda: web.may_go() == 1, timeout_s=WITHIN_S)
     assert release.adapter("look", json.dumps(gone["change"]))["restored"] is True
-    assert release.act(Intent.DRAIN, "pod", second)["effect"] == "succeeded"
+    assert release.act(Intent.DRAIN, POD, second)["effect"] == "succeeded"
 
 
 def _items(release: Release, kind: str) -> list[dict[str, Any]]:

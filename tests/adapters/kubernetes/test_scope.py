@@ -8,6 +8,7 @@ from tests.adapters.kubernetes.suite import NAME, action
 from watchkeeper.adapters.kit import KitSink
 from watchkeeper.adapters.kubernetes.adapter import KubernetesAdapter
 from watchkeeper.adapters.kubernetes.config import KubernetesConfig
+from watchkeeper.adapters.kubernetes.kinds import DEPLOYMENT, NODE
 from watchkeeper.adapters.recorder import CallRecorder
 from watchkeeper.core.actions import Intent
 from watchkeeper.core.clock import ManualClock
@@ -30,14 +31,14 @@ def test_nodes_are_acted_on_where_it_is_said_or_nothing_is(
     namespaces: tuple[str, ...], nodes: bool | None, told: bool
 ) -> None:
     kinds = {each.target_kind for each in adapter(namespaces, nodes).capabilities()}
-    assert ("node" in kinds, "deployment" in kinds) == (told, True)
+    assert (NODE in kinds, DEPLOYMENT in kinds) == (told, True)
 
 
 async def test_precheck_names_the_setting() -> None:
     shut = adapter(("team",), None)
     for refused, code in (
-        (action(Intent.CORDON, "node", "node-1"), "no_nodes"),
-        (action(Intent.RESTART, "deployment", "other/web"), "other_namespace"),
+        (action(Intent.CORDON, NODE, "node-1"), "no_nodes"),
+        (action(Intent.RESTART, DEPLOYMENT, "other/web"), "other_namespace"),
     ):
         (problem,) = (await shut.precheck(refused)).problems
         assert problem.code == code
