@@ -16,11 +16,16 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from tests.testbed import hosts
     from tests.testbed.aisystems.chroma import Chroma
+    from tests.testbed.aisystems.cloudflare import CloudflareFake
     from tests.testbed.aisystems.envoy import Envoy
     from tests.testbed.aisystems.install import System
+    from tests.testbed.aisystems.langfuse import LangfuseFake
     from tests.testbed.aisystems.langgraph_server import LangGraph
+    from tests.testbed.aisystems.langsmith import LangSmithFake
     from tests.testbed.aisystems.phoenix import Phoenix
     from tests.testbed.aisystems.portkey import Portkey
+    from tests.testbed.aisystems.portkey_control import PortkeyControlFake
+    from tests.testbed.aisystems.qdrant import QdrantFake
     from tests.testbed.clouds.aws import AwsServer
     from tests.testbed.clouds.azure import AzureFake
     from tests.testbed.clouds.gcp import GcpFake
@@ -355,3 +360,53 @@ def portkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portkey]:
 
     with Portkey(_ai_system(PORTKEY), tmp_path_factory.mktemp("portkey")) as gateway:
         yield gateway
+
+
+@pytest.fixture
+def langfuse() -> Iterator[LangfuseFake]:
+    """A project of Langfuse. It may not have broken."""
+    from tests.testbed.aisystems.langfuse import LangfuseFake
+
+    with LangfuseFake() as fake:
+        yield fake
+    assert fake.broken == []
+
+
+@pytest.fixture
+def langsmith() -> Iterator[LangSmithFake]:
+    """A workspace of LangSmith. It may not have broken."""
+    from tests.testbed.aisystems.langsmith import LangSmithFake
+
+    with LangSmithFake() as fake:
+        yield fake
+    assert fake.broken == []
+
+
+@pytest.fixture
+def cloudflare() -> Iterator[CloudflareFake]:
+    """An account of Cloudflare with AI gateways. It may not have broken."""
+    from tests.testbed.aisystems.cloudflare import CloudflareFake
+
+    with CloudflareFake() as fake:
+        yield fake
+    assert fake.broken == []
+
+
+@pytest.fixture
+def portkey_control() -> Iterator[PortkeyControlFake]:
+    """A workspace of Portkey. It may not have broken."""
+    from tests.testbed.aisystems.portkey_control import PortkeyControlFake
+
+    with PortkeyControlFake() as fake:
+        yield fake
+    assert fake.broken == []
+
+
+@pytest.fixture
+def qdrant() -> Iterator[QdrantFake]:
+    """A Qdrant cluster of three peers. It may not have broken."""
+    from tests.testbed.aisystems.qdrant import QdrantFake
+
+    with QdrantFake() as fake:
+        yield fake
+    assert fake.broken == []
