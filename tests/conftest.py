@@ -51,7 +51,7 @@ SLOW_TO_START = {
     *("litellm", "litellm_yaml", "litellm_installation"),
     *("kubernetes_node", "kubernetes_plane", "kubernetes_installation"),
     *("linux_host", "linux_host_installation"),
-    *("phoenix", "envoy", "langgraph_server", "chroma", "portkey"),
+    *("phoenix", "envoy", "langgraph_server", "chroma", "portkey", "ai_clients"),
 }
 STARTING_TIMEOUT_S = 600
 
@@ -360,6 +360,14 @@ def portkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portkey]:
 
     with Portkey(_ai_system(PORTKEY), tmp_path_factory.mktemp("portkey")) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def ai_clients() -> Path:
+    """The Python that has the vendors' own clients."""
+    from tests.testbed.aisystems.install import CLIENTS
+
+    return _ai_system(CLIENTS) / "venv/bin/python"
 
 
 @pytest.fixture

@@ -30,13 +30,15 @@ from tests.testbed.aisystems.phoenix import Phoenix
 from tests.testbed.aisystems.portkey import Portkey, config, target
 from tests.testbed.aisystems.portkey_control import PortkeyControlFake
 from tests.testbed.aisystems.qdrant import PEERS, QdrantFake
-from tests.testbed.cache import built, finished
+from tests.testbed.cache import built, finished, step
 from tests.testbed.clouds.judges import CloudJudge
+from tests.testbed.faultproxy import fault_proxy
 from tests.testbed.upstream import Mode, Upstreams
-from watchkeeper.adapters.kit import Judge
+from watchkeeper.adapters.kit import Fault, Judge
 from watchkeeper.core.actions import Target
 
 peer = pytest.mark.peer
+OFFICIAL = Path(__file__).parent / "aisystems/official.py"
 
 
 @contextmanager
@@ -605,6 +607,74 @@ class TestQdrant:
             qdrant.throttle_next(2)
             assert client.patch(f"/collections/{name}", json=body).headers["retry-after"] == "2"
         assert qdrant.effects() == 0
+
+
+@peer
+def test_the_vendors_own_clients_speak_with_the_fakes(
+    ai_clients: Path,
+    langfuse: LangfuseFake,
+    langsmith: LangSmithFake,
+    cloudflare: CloudflareFake,
+    portkey_control: PortkeyControlFake,
+    qdrant: QdrantFake,
+) -> None:
+    prompt, gateway = langfuse.prompt("good", "bad"), cloudflare.gateway()
+    langfuse.write("prompt_label", f"{prompt}/production", {"version": 2})
+    repo, (commit, _) = langsmith.prompt("good", "bad")
+    route, (version, _) = cloudflare.route(gateway, "good", "bad")
+    slug, key = portkey_control.config({}), portkey_control.api_key()
+    old, new = qdrant.collection(), qdrant.collection()
+    alias = qdrant.alias(old)
+    limited: JsonValue = {"url": cloudflare.url, "key": cloudflare.key, "gateway": gateway}
+    assert isinstance(limited, dict)
+    where: JsonValue = {
+        "langfuse": {"url": langfuse.url, "public": PUBLIC_KEY, "secret": langfuse.key, "prompt": prompt},
+        "langsmith": {
+            "url": langsmith.url,
+            "key": langsmith.key,
+            "prompt": repo,
+            "commit": commit,
+        },
+        "cloudflare": {**limited, "route": route.rpartition("/")[2], "version": version},
+        "portkey": {"url": portkey_control.url, "key": portkey_control.key, "config": slug, "api_key": key},
+        "qdrant": {"url": qdrant.url, "key": qdrant.key, "collection": old, "alias": alias, "other": new}
+        | {"peers": list[JsonValue](PEERS)},
+    }
+    said = json.loads(step([ai_clients, OFFICIAL, json.dumps(where)], timeout_s=300))
+    assert said["langfuse"] == {
+        "before": 2,
+        "labels": ["production"],
+        "after": 1,
+        "listed": [prompt],
+        "missing": True,
+    }
+    assert said["langsmith"] == {"commits": 2, "staging": {"text": "good"}}
+    assert said["cloudflare"] == {
+        "limit": 10,
+        "listed": [gateway.partition("/")[2]],
+        "deployed": version,
+        "active": [version],
+        "missing": True,
+    }
+    assert said["portkey"] == {"new_version": True, "config": '{"retry": {"attempts": 2}}', "limits": True}
+    assert said["qdrant"] == {"threshold": 5, "replicas": [PEERS[1]], "aliases": {alias: new}}
+    assert (langfuse.effects(), langsmith.effects(), cloudflare.effects()) == (1, 1, 2)
+    assert (portkey_control.effects(), qdrant.effects()) == (2, 3)
+
+
+@pytest.mark.parametrize("fault", [Fault.DROP_AFTER_EFFECT, Fault.ERROR])
+async def test_faults_come_between_a_caller_and_a_counterpart(langfuse: LangfuseFake, fault: Fault) -> None:
+    name = langfuse.prompt("good")
+    headers, label = {"authorization": basic(langfuse.key)}, {"newLabels": ["production"]}
+    async with fault_proxy(langfuse.url) as proxy, httpx.AsyncClient(headers=headers, trust_env=False) as client:
+        path = f"{proxy.url}{LANGFUSE}/{name}/versions/1"
+        with proxy.meet(fault):
+            if fault is Fault.ERROR:
+                assert (await client.patch(path, json=label)).status_code == 500
+            else:
+                with pytest.raises(httpx.TransportError):
+                    await client.patch(path, json=label)
+    assert langfuse.effects() == (fault is Fault.DROP_AFTER_EFFECT)
 
 
 async def test_judges_suit_the_conformance_kit(qdrant: QdrantFake) -> None:

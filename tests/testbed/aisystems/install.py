@@ -72,4 +72,6 @@ CHROMA = System("chroma", "1.5.9", ("chroma.lock",), _python)
 PORTKEY = System(
     "portkey", "1.15.2", ("portkey/package.json", "portkey/package-lock.json"), _node, tools=("node", "npm")
 )
-SYSTEMS = (PHOENIX, ENVOY, LANGGRAPH, CHROMA, PORTKEY)
+CLIENTS = System("ai-clients", "1", ("clients.lock",), _python)
+"""The vendors' own clients of what is faked here: they have dependencies that ours must not have."""
+SYSTEMS = (PHOENIX, ENVOY, LANGGRAPH, CHROMA, PORTKEY, CLIENTS)
