@@ -240,6 +240,9 @@ class TestLangGraph:
             listed = client.post(f"/assistants/{id_}/versions", json={}).json()
         assert [one["version"] for one in listed] == [2, 1]
         assert server.fields("assistant", id_)["version"] == 1
+        assert [one["context"] for one in listed] == [{"model": "bad"}, {"model": "good"}]
+        # the trap: the version is the old one, and what its runs are told is still the new one's
+        assert server.fields("assistant", id_)["model"] == "bad"
         server.write("assistant", id_, {"version": 2})
         assert server.fields("assistant", id_)["version"] == 2
 

@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         except httpx.TransportError:
             self.close_connection = True  # the server behind has gone: so are we, for this caller
             return
-        self.send_response(reply.status_code)
+        self.send_response_only(reply.status_code)  # Server and Date are those of the server behind
         for name, value in reply.headers.items():
             if name.lower() not in _HOP:
                 self.send_header(name, value)

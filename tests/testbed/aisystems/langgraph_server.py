@@ -1,5 +1,8 @@
 """The LangGraph server (langgraph-api 0.16.7) with its in-memory runtime: the real API over a real looping agent.
 
+What 0.16.7 does there and its documents do not say: setting an assistant back to a version brings back its `config` but
+leaves the `context` of the newest, and runs see that one.
+
 Targets: `run`, id `THREAD/RUN`; `cron`, `assistant`, by their ids. The judge asks with LangGraph's own client. NOT
 shown: what differs in a deployment with PostgreSQL and Redis, several servers and what survives a restart.
 """
