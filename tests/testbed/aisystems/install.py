@@ -16,12 +16,12 @@ from uv import find_uv_bin
 
 from tests.testbed.cache import built, default_cache, finished, key, step
 
-LOCKS = Path(__file__).parent / "locks"
+PINS = Path(__file__).parent / "pins"
 
 
 @dataclass(frozen=True)
 class System:
-    """One system to install; `locks` are its inputs, below locks/."""
+    """One system to install; `locks` are its inputs, below pins/."""
 
     name: str
     version: str
@@ -31,7 +31,7 @@ class System:
 
     def place(self, cache: Path) -> Path:
         """A directory of its own for each set of inputs and each Python."""
-        pins = key((LOCKS / name for name in self.locks), str(sys.version_info[:2]), sys.platform)
+        pins = key((PINS / name for name in self.locks), str(sys.version_info[:2]), sys.platform)
         return cache.resolve() / f"{self.name}-{self.version}-{pins}"
 
     def missing_tools(self) -> str | None:
@@ -54,14 +54,14 @@ def build(system: System, cache: Path | None = None) -> Path:
 def _python(system: System, place: Path) -> None:
     uv, python = find_uv_bin(), str(place / "venv/bin/python")
     step([uv, "venv", "--quiet", "--python", sys.executable, str(place / "venv")])
-    lock = str(LOCKS / system.locks[0])
+    lock = str(PINS / system.locks[0])
     install = [uv, "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "--require-hashes"]
     step([*install, "-r", lock])
 
 
 def _node(system: System, place: Path) -> None:
     for name in system.locks:
-        shutil.copyfile(LOCKS / name, place / Path(name).name)
+        shutil.copyfile(PINS / name, place / Path(name).name)
     step(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=place)
 
 
