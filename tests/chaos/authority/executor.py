@@ -105,8 +105,8 @@ class _Life:
         claims.take = self._around(claims.take, "", "claimed")
         claims.still_valid = self._around(self._last_look(claims.still_valid), "looking", "looked")
         claims.settle = self._around(claims.settle, "settling", "settled")
-        http: Any = bench.adapter._http
-        http._exchange = self._around(self._sent(http._exchange), "", "replied")
+        exchange: Any = bench.adapter._http._wire._exchange
+        exchange._exchange = self._around(self._sent(exchange._exchange), "", "replied")
         for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
             event.listen(Engine, name, lambda *args: self.come_by("sql"))
 
